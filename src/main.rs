@@ -1,0 +1,8 @@
+//! portero, the doorman of a container.
+
+mod exit;
+mod probe;
+mod setup;
+mod sys;
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The one grammar of targets, for `--wait`, `wait` and `healthcheck`.

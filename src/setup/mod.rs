@@ -1,0 +1,3 @@
+//! What is put right before anything runs: the environment, the user, the privileges.
+
+pub mod environment;

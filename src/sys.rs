@@ -1,0 +1,1 @@
+//! The only unsafe code: thin wrappers over what neither std nor nix can say.

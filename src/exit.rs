@@ -52,7 +52,10 @@ pub struct Failure {
 impl Failure {
     /// A failure with an exit of its own.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into() }
+        Self {
+            exit,
+            message: message.into(),
+        }
     }
 
     /// portero itself failed (125): usage, configuration, or a refusal.

@@ -1,8 +1,159 @@
-//! portero, the doorman of a container.
+//! portero, the doorman of a container: argv → mode → exit code.
+#![cfg_attr(not(test), no_main)]
 
+mod cli;
+mod database;
 mod exit;
+mod healthcheck;
+mod init;
+mod logger;
+mod migrate;
+mod plan;
 mod probe;
+mod settings;
 mod setup;
 mod sys;
+mod wait;
 
-fn main() {}
+use std::ffi::OsString;
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use cli::{Asked, Mode, Typed};
+use exit::{Exit, Failure};
+use plan::{MigratePlan, OutputPlan, ProbePlan, RunPlan, WaitPlan};
+use settings::Settings;
+use setup::environment::{Environment, Resolved, resolve};
+
+/// Starts with all signals blocked (see `sys`), and returns the exit code.
+#[cfg_attr(test, allow(dead_code))]
+fn start(arguments: &[OsString]) -> u8 {
+    report_panics();
+    let arguments = arguments.get(1..).unwrap_or_default();
+    let (mode, _) = Mode::of(arguments);
+    let exit = match cli::parse(arguments) {
+        Ok(Asked::Print(text)) => Ok(print(&text)),
+        Ok(Asked::Work(typed)) => work(&typed),
+        Err(failure) => Err(failure),
+    };
+    exit.unwrap_or_else(|failure| report(mode, &failure)).code()
+}
+
+fn work(typed: &Typed) -> Result<Exit, Failure> {
+    let inherited = Environment::inherited();
+    let settings = Settings {
+        typed,
+        environment: &inherited,
+    };
+    let output = plan::output(&settings)?;
+    start_logger(typed.mode, output);
+    settings.refuse_unavailable()?;
+    let resolved = resolve(&settings)?;
+    let settings = Settings {
+        environment: &resolved.environment,
+        ..settings
+    };
+    let dry_run = settings.switch(cli::Opt::DryRun)?;
+    match typed.mode {
+        Mode::Run => {
+            let plan = RunPlan::new(&settings, &resolved)?;
+            plan.warnings
+                .iter()
+                .for_each(|warning| log::warn!("{warning}"));
+            if dry_run {
+                Ok(print(&plan.describe(&resolved)))
+            } else {
+                init::run(plan)
+            }
+        }
+        Mode::Wait => {
+            let plan = WaitPlan::new(&settings)?;
+            if dry_run {
+                return Ok(print(&plan.describe()));
+            }
+            take_stops_by_handler()?;
+            become_user(&settings, &resolved)?;
+            wait::run(&plan).map(|()| Exit::Success)
+        }
+        Mode::Migrate => {
+            let plan = MigratePlan::new(&settings)?;
+            if dry_run {
+                return Ok(print(&plan.describe(&resolved)));
+            }
+            let environment = become_user(&settings, &resolved)?;
+            migrate::run(&plan, &environment)
+        }
+        Mode::Healthcheck => {
+            take_stops_by_handler()?;
+            let plan = ProbePlan::new(&settings)?;
+            if dry_run {
+                return Ok(print(&plan.describe()));
+            }
+            become_user(&settings, &resolved)?;
+            Ok(healthcheck::run(&plan))
+        }
+    }
+}
+
+fn become_user(settings: &Settings<'_>, resolved: &Resolved) -> Result<Environment, Failure> {
+    let mut environment = resolved.environment.clone();
+    setup::become_user(&plan::identity(settings)?, &mut environment)?;
+    Ok(environment)
+}
+
+/// `healthcheck` says one line, so it logs nothing but errors unless it is asked to.
+fn start_logger(mode: Mode, output: OutputPlan) {
+    let level = match (mode, output.level) {
+        (Mode::Healthcheck, log::LevelFilter::Debug) => output.level,
+        (Mode::Healthcheck, _) => log::LevelFilter::Error,
+        (_, level) => level,
+    };
+    logger::start(level, output.format);
+}
+
+/// For the commands that start nothing: a stop ends them at once, also as PID 1, where default dispositions do
+/// nothing (`kill(2)`, notes).
+fn take_stops_by_handler() -> Result<(), Failure> {
+    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT, libc::SIGHUP] {
+        let always = Arc::new(AtomicBool::new(true));
+        signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, always).map_err(
+            |error| {
+                Failure::failed(format!(
+                    "can't handle {}: {error}",
+                    init::signals::name(signal)
+                ))
+            },
+        )?;
+    }
+    sys::restore_signal_mask();
+    Ok(())
+}
+
+/// Writes to stdout, whose end is nobody's reason to fail.
+fn print(text: &str) -> Exit {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    Exit::Success
+}
+
+/// Says why the run ends: on stderr, and to Kubernetes where it looks for it.
+fn report(mode: Mode, failure: &Failure) -> Exit {
+    if mode == Mode::Healthcheck {
+        return healthcheck::unhealthy(&failure.message);
+    }
+    if !failure.message.is_empty() {
+        logger::write_failure(&failure.message);
+    }
+    failure.exit
+}
+
+/// A panic is one line and exit 125: PID 1 can't even abort, as SIGABRT does nothing to it.
+fn report_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic
+            .location()
+            .map_or_else(String::new, |at| format!(" at {}:{}", at.file(), at.line()));
+        logger::write_failure(&format!("internal error{place}: please report it"));
+        sys::exit_now(Exit::Failed.code());
+    }));
+}

@@ -1,1 +1,491 @@
 //! The only unsafe code: thin wrappers over what neither std nor nix can say.
+//!
+//! Signal sets are the kernel's own 64 bits here. musl's `sigset_t` calls leave out 32–34, which it keeps for its
+//! threads; portero's COMMAND may be a glibc program, whose `SIGRTMIN` is 34, so they are asked for by raw system call.
+#![allow(unsafe_code)]
+
+use std::cell::UnsafeCell;
+use std::ffi::{CStr, CString, c_char, c_int, c_long, c_void};
+use std::io;
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+/// The kernel's `sigset_t` (`rt_sigprocmask(2)`): bit n−1 stands for signal n.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SignalSet(u64);
+
+impl SignalSet {
+    /// Every signal, 1 to 64.
+    pub const ALL: Self = Self(u64::MAX);
+
+    /// Whether signal `number` is in the set.
+    pub fn contains(self, number: i32) -> bool {
+        (1..=64).contains(&number) && self.0 & (1 << (number - 1)) != 0
+    }
+
+    /// The set without signal `number`.
+    #[must_use]
+    pub fn without(self, number: i32) -> Self {
+        Self(self.0 & !(1 << (number - 1)))
+    }
+}
+
+/// The bytes of the kernel's signal set.
+const SET_SIZE: usize = size_of::<u64>();
+
+/// The mask that portero was started with; COMMAND gets it back.
+static INHERITED_MASK: AtomicU64 = AtomicU64::new(0);
+/// Whether SIGCHLD was ignored when portero was started; COMMAND gets that back.
+static INHERITED_SIGCHLD_IGNORED: AtomicBool = AtomicBool::new(false);
+
+/// The program's first instructions. It is the C `main`, not Rust's, so that nothing runs before all signals are
+/// blocked (a PID 1 loses what comes earlier), and because Rust's start-up code would ignore SIGPIPE, catch SIGSEGV
+/// and open /dev/null for a closed stdin: COMMAND would inherit some of it.
+// SAFETY: the only symbol of this name: main.rs is `no_main` outside of tests.
+#[cfg(not(test))]
+#[unsafe(no_mangle)]
+extern "C" fn main(count: c_int, vector: *const *const c_char) -> c_int {
+    INHERITED_MASK.store(set_signal_mask(SignalSet::ALL).0, Ordering::Relaxed);
+    let count = usize::try_from(count).unwrap_or(0);
+    let arguments = (0..count).map(|index| {
+        // SAFETY: the C runtime hands over `count` pointers to strings that end in NUL and live as long as the process.
+        let argument = unsafe { CStr::from_ptr(*vector.add(index)) };
+        std::os::unix::ffi::OsStringExt::from_vec(argument.to_bytes().to_vec())
+    });
+    c_int::from(crate::start(&arguments.collect::<Vec<_>>()))
+}
+
+/// Sets the calling thread's signal mask and returns the one before.
+pub fn set_signal_mask(mask: SignalSet) -> SignalSet {
+    let mut before = 0u64;
+    // SAFETY: both pointers are to u64s that outlive the call, and the size given is theirs.
+    unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            &raw const mask.0,
+            &raw mut before,
+            SET_SIZE,
+        )
+    };
+    SignalSet(before)
+}
+
+/// Back to the mask that portero was started with, for the commands that take signals by handlers.
+pub fn restore_signal_mask() {
+    set_signal_mask(SignalSet(INHERITED_MASK.load(Ordering::Relaxed)));
+}
+
+/// Makes SIGCHLD's disposition the default and remembers what it was: ignored, the kernel would reap for portero
+/// and lose the statuses (`wait(2)`, notes).
+pub fn claim_children() {
+    // SAFETY: SIG_DFL is a valid disposition and no handler is involved.
+    let before = unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+    INHERITED_SIGCHLD_IGNORED.store(before == libc::SIG_IGN, Ordering::Relaxed);
+}
+
+/// The signals that are pending for this process (`rt_sigpending(2)`).
+pub fn pending_signals() -> SignalSet {
+    let mut pending = 0u64;
+    // SAFETY: the pointer is to a u64 that outlives the call, and the size given is its.
+    unsafe { libc::syscall(libc::SYS_rt_sigpending, &raw mut pending, SET_SIZE) };
+    SignalSet(pending)
+}
+
+/// Takes the next pending signal's number, or sleeps until there is one: at most for `limit`. `None` when the limit
+/// passed first (`rt_sigtimedwait(2)`). All signals must be blocked.
+pub fn next_signal(limit: Option<Duration>) -> Option<i32> {
+    let all = SignalSet::ALL.0;
+    let deadline = limit.map(|limit| libc::timespec {
+        tv_sec: limit.as_secs().try_into().unwrap_or(c_long::MAX),
+        tv_nsec: c_long::from(limit.subsec_nanos().cast_signed()),
+    });
+    let deadline = deadline.as_ref().map_or(ptr::null(), ptr::from_ref);
+    loop {
+        // SAFETY: the set and the time are read only and outlive the call; no siginfo is asked for.
+        let number = unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigtimedwait,
+                &raw const all,
+                ptr::null_mut::<c_void>(),
+                deadline,
+                SET_SIZE,
+            )
+        };
+        if number > 0 {
+            return i32::try_from(number).ok();
+        }
+        // EINTR comes from a tracer or a stop, not from a signal: those are all blocked.
+        if io::Error::last_os_error().raw_os_error() != Some(libc::EINTR) {
+            return None;
+        }
+    }
+}
+
+/// A change of state of a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChildChange {
+    /// Whose.
+    pub pid: i32,
+    /// The raw status of `wait(2)`; `std::process::ExitStatus::from_raw` reads it.
+    pub status: i32,
+}
+
+/// What `next_change` found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Children {
+    /// One ended, and is reaped now, or stopped.
+    Changed(ChildChange),
+    /// There are some, and nothing has changed.
+    Unchanged,
+    /// There are none.
+    None,
+}
+
+/// Takes the next change of any child without waiting for it (`waitpid(2)`). Raw, because nix's loses a child that
+/// a real-time signal ended.
+pub fn next_change() -> Children {
+    let mut status = 0;
+    // SAFETY: the pointer is to an int that outlives the call.
+    match unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG | libc::WUNTRACED) } {
+        0 => Children::Unchanged,
+        pid if pid > 0 => Children::Changed(ChildChange { pid, status }),
+        _ => Children::None,
+    }
+}
+
+/// Sends a signal, by raw number: nix's `Signal` has no real-time ones. A negative `pid` is a process group, −1
+/// everybody (`kill(2)`).
+///
+/// # Errors
+/// As `kill(2)`: ESRCH when there is nobody, EPERM when it may not be sent.
+pub fn kill(pid: i32, number: i32) -> io::Result<()> {
+    // SAFETY: takes two integers.
+    match unsafe { libc::kill(pid, number) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Stops this process as Ctrl-Z would, until it is continued. The kernel does nothing where nobody could continue it:
+/// in an orphaned process group (`setpgid(2)`, notes) and in the init of a PID namespace.
+pub fn stop_self() {
+    let mask = set_signal_mask(SignalSet::ALL.without(libc::SIGTSTP));
+    let _ = kill(std::process::id().cast_signed(), libc::SIGTSTP);
+    set_signal_mask(mask);
+}
+
+/// An image that is ready to be executed: all memory that `execve(2)` needs is there, so that a child that shares
+/// portero's memory has nothing to allocate.
+#[derive(Debug)]
+pub struct Image {
+    /// Files to try, in order: one, or one a directory of PATH.
+    pub candidates: Vec<CString>,
+    /// The arguments, the name first.
+    pub arguments: Vec<CString>,
+    /// `NAME=VALUE`, each.
+    pub environment: Vec<CString>,
+}
+
+/// Why an image was not executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExecError {
+    /// Which of the candidates it was about.
+    pub candidate: usize,
+    /// `execve(2)`'s.
+    pub errno: i32,
+}
+
+/// What the child does to itself before it becomes the image.
+#[derive(Clone, Copy, Debug)]
+pub struct Job {
+    /// The controlling terminal, when the child's new process group is to be its foreground job.
+    pub terminal: Option<c_int>,
+}
+
+/// What parent and child share while the parent is suspended.
+struct Launch {
+    files: Vec<*const c_char>,
+    arguments: Vec<*const c_char>,
+    environment: Vec<*const c_char>,
+    job: Option<Job>,
+    error: UnsafeCell<ExecError>,
+}
+
+impl Launch {
+    fn new(image: &Image, job: Option<Job>) -> Self {
+        let pointers = |strings: &[CString]| {
+            let ends = std::iter::once(ptr::null());
+            strings
+                .iter()
+                .map(|string| string.as_ptr())
+                .chain(ends)
+                .collect()
+        };
+        Self {
+            files: image
+                .candidates
+                .iter()
+                .map(|string| string.as_ptr())
+                .collect(),
+            arguments: pointers(&image.arguments),
+            environment: pointers(&image.environment),
+            job,
+            error: UnsafeCell::new(ExecError {
+                candidate: 0,
+                errno: libc::ENOENT,
+            }),
+        }
+    }
+
+    /// Tries every candidate as `execvp(3)` does, and returns only when none could be executed.
+    fn execute(&self) -> ExecError {
+        let mut first_refusal = None;
+        let mut error = ExecError {
+            candidate: 0,
+            errno: libc::ENOENT,
+        };
+        for (candidate, file) in self.files.iter().enumerate() {
+            // SAFETY: the strings end in NUL, the arrays in a null pointer, and all belong to the `Image` that the
+            // caller of `spawn` or `replace` keeps borrowed.
+            unsafe { libc::execve(*file, self.arguments.as_ptr(), self.environment.as_ptr()) };
+            error = ExecError {
+                candidate,
+                errno: errno(),
+            };
+            match error.errno {
+                libc::ENOENT | libc::ENOTDIR | libc::ENODEV | libc::ESTALE | libc::ETIMEDOUT => {}
+                libc::EACCES => first_refusal = first_refusal.or(Some(error)),
+                _ => return error,
+            }
+        }
+        first_refusal.unwrap_or(error)
+    }
+}
+
+/// The stack of a child until it has become another image. Its frames are a few system calls deep.
+#[repr(C, align(16))]
+struct ChildStack(UnsafeCell<[u8; 16 * 1024]>);
+
+/// Starts `image` as a child. The parent sleeps until the child has become the image, or failed to
+/// (`CLONE_VM | CLONE_VFORK`, as `posix_spawn(3)` does it): so there is no moment in which a signal could be sent to a
+/// group that does not exist yet or to a child that is still portero, and no page table is copied.
+///
+/// With a `job` the child leads a new process group. It starts with the mask and the ignored signals that portero was
+/// given; all signals must be blocked when this is called.
+///
+/// # Errors
+/// What `execve(2)` said, or `clone(2)` (candidate 0).
+pub fn spawn(image: &Image, job: Option<Job>) -> Result<i32, ExecError> {
+    let launch = Launch::new(image, job);
+    let stack = ChildStack(UnsafeCell::new([0; 16 * 1024]));
+    // SAFETY: the pointer is one past the end of the array, aligned to 16 as the ABI asks.
+    let top = unsafe { stack.0.get().cast::<u8>().add(16 * 1024) };
+    // SAFETY: CLONE_VFORK suspends the parent until the child executes or exits, so `launch` and `stack` outlive it
+    // and nobody else touches them; the child uses its own stack, allocates nothing and takes no lock.
+    let pid = unsafe {
+        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+        libc::clone(
+            become_image,
+            top.cast(),
+            flags,
+            ptr::from_ref(&launch).cast_mut().cast(),
+        )
+    };
+    if pid < 0 {
+        return Err(ExecError {
+            candidate: 0,
+            errno: errno(),
+        });
+    }
+    // SAFETY: the child has written and is gone, or has become another image: nobody else holds the cell.
+    let error = unsafe { *launch.error.get() };
+    if error.errno == 0 {
+        return Ok(pid);
+    }
+    // SAFETY: waits for a child of this process; no status is asked for.
+    unsafe { libc::waitpid(pid, ptr::null_mut(), 0) };
+    Err(error)
+}
+
+/// The child's part of `spawn`.
+extern "C" fn become_image(launch: *mut c_void) -> c_int {
+    // SAFETY: `spawn` passes a `Launch` that lives while its parent is suspended.
+    let launch = unsafe { &*launch.cast::<Launch>() };
+    if let Some(job) = launch.job {
+        // SAFETY: takes integers; the foreground is taken with SIGTTOU blocked, so it can't stop the child.
+        unsafe {
+            libc::setpgid(0, 0);
+            if let Some(terminal) = job.terminal {
+                let own = libc::getpid();
+                libc::ioctl(terminal, libc::TIOCSPGRP, &raw const own);
+            }
+        }
+    }
+    return_inherited_signals();
+    // SAFETY: the parent reads the cell only after this child has gone or executed. A success leaves the 0 behind.
+    unsafe { (*launch.error.get()).errno = 0 };
+    let error = launch.execute();
+    // SAFETY: as above.
+    unsafe { *launch.error.get() = error };
+    // SAFETY: ends the child without running the parent's exit handlers.
+    unsafe { libc::_exit(127) }
+}
+
+/// Becomes `image` in place of portero (`--exec`).
+///
+/// Returns only what `execve(2)` said when it failed.
+pub fn replace(image: &Image) -> ExecError {
+    let launch = Launch::new(image, None);
+    let mask = set_signal_mask(SignalSet::ALL);
+    return_inherited_signals();
+    let error = launch.execute();
+    set_signal_mask(mask);
+    error
+}
+
+/// Back to the ignored SIGCHLD and the mask that portero was given: dispositions first, as long as all is blocked.
+fn return_inherited_signals() {
+    if INHERITED_SIGCHLD_IGNORED.load(Ordering::Relaxed) {
+        // SAFETY: SIG_IGN is a valid disposition and no handler is involved.
+        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+    }
+    restore_signal_mask();
+}
+
+/// The path by which portero was executed, for where there is no /proc (`getauxval(3)`, `AT_EXECFN`).
+pub fn executed_path() -> Option<CString> {
+    // SAFETY: the kernel put a string there that lives as long as the process, or the answer is 0.
+    unsafe {
+        let path = libc::getauxval(libc::AT_EXECFN) as *const c_char;
+        (!path.is_null()).then(|| CStr::from_ptr(path).to_owned())
+    }
+}
+
+fn errno() -> i32 {
+    io::Error::last_os_error()
+        .raw_os_error()
+        .unwrap_or(libc::EIO)
+}
+
+/// The calling thread's capability sets (`capabilities(7)`), bit n for capability n.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    /// What counts now.
+    pub effective: u64,
+    /// What may be made effective.
+    pub permitted: u64,
+    /// What may pass through `execve(2)` of a file that has it inheritable.
+    pub inheritable: u64,
+}
+
+/// `_LINUX_CAPABILITY_VERSION_3`: two 32-bit halves a set (`capget(2)`).
+const CAPABILITY_VERSION: u32 = 0x2008_0522;
+
+#[repr(C)]
+struct CapabilityHeader {
+    version: u32,
+    pid: c_int,
+}
+
+/// The calling thread's capabilities.
+///
+/// # Errors
+/// As `capget(2)`.
+pub fn capabilities() -> io::Result<Capabilities> {
+    let header = CapabilityHeader {
+        version: CAPABILITY_VERSION,
+        pid: 0,
+    };
+    let mut halves = [[0u32; 3]; 2];
+    // SAFETY: version 3 reads one header and writes two triples of u32, which is what the pointers are to.
+    match unsafe { libc::syscall(libc::SYS_capget, &raw const header, halves.as_mut_ptr()) } {
+        0 => {
+            let join = |set: usize| u64::from(halves[0][set]) | u64::from(halves[1][set]) << 32;
+            Ok(Capabilities {
+                effective: join(0),
+                permitted: join(1),
+                inheritable: join(2),
+            })
+        }
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Sets the calling thread's capabilities.
+///
+/// # Errors
+/// As `capset(2)`.
+pub fn set_capabilities(sets: Capabilities) -> io::Result<()> {
+    let header = CapabilityHeader {
+        version: CAPABILITY_VERSION,
+        pid: 0,
+    };
+    let half = |shift: u32| {
+        [sets.effective, sets.permitted, sets.inheritable].map(|set| low_half(set >> shift))
+    };
+    let halves = [half(0), half(32)];
+    // SAFETY: version 3 reads one header and two triples of u32, which is what the pointers are to.
+    match unsafe { libc::syscall(libc::SYS_capset, &raw const header, halves.as_ptr()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+fn low_half(set: u64) -> u32 {
+    u32::try_from(set & u64::from(u32::MAX)).unwrap_or_default()
+}
+
+/// An operation of `prctl(2)` on one capability.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CapabilityOperation {
+    /// Whether it is in the bounding set.
+    ReadBounding,
+    /// Takes it out of the bounding set.
+    DropBounding,
+}
+
+/// Does `operation` on `capability`, which is a number below 64. For `ReadBounding` the answer is 0 or 1.
+///
+/// # Errors
+/// As `prctl(2)`: EINVAL when the kernel knows no such capability, EPERM without the right.
+pub fn capability_operation(operation: CapabilityOperation, capability: u32) -> io::Result<c_int> {
+    let capability = libc::c_ulong::from(capability);
+    // SAFETY: these operations of prctl take integers only.
+    let answer = unsafe {
+        match operation {
+            CapabilityOperation::ReadBounding => {
+                libc::prctl(libc::PR_CAPBSET_READ, capability, 0, 0, 0)
+            }
+            CapabilityOperation::DropBounding => {
+                libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0)
+            }
+        }
+    };
+    if answer < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(answer)
+    }
+}
+
+/// Empties the ambient set. Kernels before 4.3 have none, which is as good.
+pub fn clear_ambient_capabilities() {
+    // SAFETY: this operation of prctl takes integers only.
+    unsafe {
+        libc::prctl(
+            libc::PR_CAP_AMBIENT,
+            libc::PR_CAP_AMBIENT_CLEAR_ALL,
+            0,
+            0,
+            0,
+        )
+    };
+}
+
+/// Ends the process at once, without exit handlers (`_exit(2)`): for the panic hook, as PID 1 can't even abort.
+pub fn exit_now(code: u8) -> ! {
+    // SAFETY: takes an integer and does not return.
+    unsafe { libc::_exit(c_int::from(code)) }
+}

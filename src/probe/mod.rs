@@ -1,8 +1,24 @@
 //! A probe is one question to one target: are you ready? `healthcheck` asks once, `wait` asks until its limit.
 
+pub mod http;
+pub mod postgres;
+mod stream;
 pub mod target;
+#[cfg(test)]
+pub mod testing;
+pub mod tls;
+pub mod words;
 
+use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use rustls::ClientConfig;
+
+use self::http::Expectation;
+use self::target::{Kind, Target};
+use crate::exit::Failure;
 
 /// What a target answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,4 +38,125 @@ pub struct Verification {
     pub ca_cert: Option<PathBuf>,
     /// Do not verify at all.
     pub insecure: bool,
+}
+
+/// When a probe must have its answer. One deadline spans everything that the probe does.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline {
+    at: Instant,
+    limit: Duration,
+}
+
+impl Deadline {
+    /// What stands for no limit: longer than any container lives, and short enough for every clock's arithmetic.
+    const UNLIMITED: Duration = Duration::from_hours(365 * 24);
+
+    /// A deadline that starts now; `None` is no limit.
+    pub fn after(limit: Option<Duration>) -> Self {
+        let limit = limit.map_or(Self::UNLIMITED, |limit| limit.min(Self::UNLIMITED));
+        Self {
+            at: Instant::now() + limit,
+            limit,
+        }
+    }
+
+    /// The time that is left, never zero; `None` when it has passed.
+    pub fn remaining(self) -> Option<Duration> {
+        self.at
+            .checked_duration_since(Instant::now())
+            .filter(|left| !left.is_zero())
+    }
+
+    /// What to say when it has passed.
+    pub fn missed(self) -> Readiness {
+        Readiness::NotYet(format!("no answer within {}", words::duration(self.limit)))
+    }
+}
+
+/// What is asked of targets besides being there: which HTTP answer is wanted, and whose certificates are good.
+#[derive(Debug)]
+pub struct Question {
+    expectation: Expectation,
+    verification: Verification,
+    /// Whether a server on a loopback address is believed without a CA to verify it by.
+    trust_loopback: bool,
+    verifying: OnceLock<Result<Arc<ClientConfig>, String>>,
+    trusting: OnceLock<Result<Arc<ClientConfig>, String>>,
+}
+
+impl Question {
+    /// What `wait` asks: any status of 200-399, and certificates that verify.
+    pub fn of_wait(verification: Verification) -> Self {
+        Self {
+            expectation: Expectation::default(),
+            verification,
+            trust_loopback: false,
+            verifying: OnceLock::new(),
+            trusting: OnceLock::new(),
+        }
+    }
+
+    /// What `healthcheck` asks. https to loopback addresses is verified only by a CA that was given: nobody can sit
+    /// between (the kubelet's rule for its probes).
+    pub fn of_healthcheck(expectation: Expectation, verification: Verification) -> Self {
+        Self {
+            expectation,
+            trust_loopback: true,
+            ..Self::of_wait(verification)
+        }
+    }
+
+    /// Reads the files that asking `target` takes, before it is asked.
+    ///
+    /// # Errors
+    /// A certificate or key that can't be read: no waiting changes that (125).
+    pub fn check(&self, target: &Target) -> Result<(), Failure> {
+        let checked = match &target.kind {
+            Kind::Postgres(url) => postgres::check_files(url),
+            // Roots of the system are not asked for where a loopback address may do without them.
+            Kind::Http(url)
+                if url.tls && (self.verification.ca_cert.is_some() || !self.trust_loopback) =>
+            {
+                self.tls(None).map(|_| ())
+            }
+            _ => Ok(()),
+        };
+        checked.map_err(|why| Failure::failed(format!("{target}: {why}")))
+    }
+
+    /// The TLS configuration for a server at `peer`; made at most once of each kind.
+    fn tls(&self, peer: Option<IpAddr>) -> Result<Arc<ClientConfig>, String> {
+        let loopback = peer.is_some_and(|address| address.to_canonical().is_loopback());
+        let believed = self.trust_loopback && loopback && self.verification.ca_cert.is_none();
+        let verify = !self.verification.insecure && !believed;
+        let cell = if verify {
+            &self.verifying
+        } else {
+            &self.trusting
+        };
+        cell.get_or_init(|| tls::client_config(&self.verification, verify).map(Arc::new))
+            .clone()
+    }
+}
+
+/// Asks `target` once, and comes back by the deadline.
+pub fn ask(target: &Target, question: &Question, deadline: Deadline) -> Readiness {
+    match &target.kind {
+        Kind::Postgres(url) => match deadline.remaining() {
+            Some(left) => postgres::ask(url, left),
+            None => deadline.missed(),
+        },
+        Kind::Http(url) => http::ask(url, question, deadline),
+        Kind::Tcp(host) => ready_when(stream::tcp(host, deadline)),
+        Kind::Unix(path) => ready_when(stream::unix(path, deadline)),
+        Kind::File(path) => stream::file(path),
+    }
+}
+
+/// A connection that was made is all that is asked for.
+fn ready_when<T>(connection: Result<T, Readiness>) -> Readiness {
+    match connection {
+        Ok(_) => Readiness::Ready(String::new()),
+        Err(readiness) => readiness,
+    }
 }

@@ -1,1 +1,225 @@
 //! The one grammar of targets, for `--wait`, `wait` and `healthcheck`.
+
+mod address;
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+pub(super) use self::address::{Host, HttpUrl, Place};
+use self::address::{HostError, absolute, socket_path, uri_of};
+use crate::database::url::PostgresUrl;
+use crate::exit::Failure;
+use crate::setup::environment::Environment;
+
+/// What is said of a target that nothing here can read.
+const KINDS: &str = "is not a target: it takes a postgres://, http://, https://, http+unix://, tcp://, unix:// or file:// URL, \
+                     HOST:PORT, or the NAME of a variable that holds one";
+
+/// Something that can be asked whether it is ready. It shows itself without any password, query or variable's value.
+#[derive(Clone)]
+pub struct Target {
+    /// The variable that it was taken from.
+    variable: Option<String>,
+    pub(super) kind: Kind,
+}
+
+/// What there is to ask.
+#[derive(Clone)]
+pub(super) enum Kind {
+    Postgres(Arc<PostgresUrl>),
+    Http(HttpUrl),
+    Tcp(Host),
+    Unix(PathBuf),
+    File(PathBuf),
+}
+
+impl Target {
+    /// Reads a target: a URL, `HOST:PORT`, or the bare name of a variable in `env` that holds one of these. The
+    /// variable's value is taken to the letter.
+    ///
+    /// # Errors
+    /// Text that is no target, or a variable that is unset or empty (125). The line shows neither credentials nor the
+    /// variable's value.
+    pub fn parse(text: &OsStr, env: &Environment) -> Result<Self, Failure> {
+        let Some(name) = text.to_str().filter(|text| is_variable_name(text)) else {
+            let kind = Kind::parse(text, env)
+                .map_err(|why| Failure::failed(format!("target {}: {why}", presentable(text))))?;
+            return Ok(Self {
+                variable: None,
+                kind,
+            });
+        };
+        let value = env.given(name).ok_or_else(|| {
+            Failure::failed(format!(
+                "target {name}: the variable {name} is unset or empty (were it a host, it would need its port: {name}:PORT)"
+            ))
+        })?;
+        let kind = Kind::parse(value, env).map_err(|why| {
+            Failure::failed(format!("target {name}: the value of this variable {why}"))
+        })?;
+        Ok(Self {
+            variable: Some(name.to_owned()),
+            kind,
+        })
+    }
+
+    /// The server of this very container: `http://127.0.0.1:PORT/path`, then `[::1]` when that is refused.
+    ///
+    /// # Errors
+    /// Port 0, or a path that does not start with `/` or holds what no request line can (125).
+    pub fn own_http(port: u16, path: &str) -> Result<Self, Failure> {
+        if port == 0 {
+            return Err(Failure::failed(
+                "port 0 is no port to probe; it takes 1-65535",
+            ));
+        }
+        if !path.starts_with('/') {
+            return Err(Failure::failed(
+                "the path to probe must start with / (as in /health)",
+            ));
+        }
+        let uri = uri_of("http", &format!("127.0.0.1:{port}"), path)
+            .map_err(|why| Failure::failed(format!("the path to probe {why}")))?;
+        let http = HttpUrl {
+            place: Place::Own(port),
+            tls: false,
+            uri,
+            authorization: None,
+        };
+        Ok(Self {
+            variable: None,
+            kind: Kind::Http(http),
+        })
+    }
+
+    /// The URL, when this is a Postgres target.
+    pub fn postgres(&self) -> Option<&PostgresUrl> {
+        match &self.kind {
+            Kind::Postgres(url) => Some(url),
+            _ => None,
+        }
+    }
+
+    /// Whether an HTTP request is made of it, so that a method goes with its name.
+    pub fn is_http(&self) -> bool {
+        matches!(self.kind, Kind::Http(_))
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.variable {
+            Some(name) => write!(f, "{name} ({})", self.kind),
+            None => self.kind.fmt(f),
+        }
+    }
+}
+
+/// As [`fmt::Display`]: a plan that is printed for debugging must not show more.
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Postgres(url) => url.fmt(f),
+            Self::Http(url) => url.fmt(f),
+            Self::Tcp(host) => host.fmt(f),
+            Self::Unix(path) => write!(f, "unix://{}", path.display()),
+            Self::File(path) => write!(f, "file://{}", path.display()),
+        }
+    }
+}
+
+impl Kind {
+    /// The error continues `target NAME: ` or `the value of this variable `, and quotes nothing of the text.
+    fn parse(text: &OsStr, env: &Environment) -> Result<Self, String> {
+        // Paths first: they alone need not be UTF-8.
+        if let Some(path) = text.as_bytes().strip_prefix(b"file://") {
+            return Ok(Self::File(absolute(path, "file")?));
+        }
+        if let Some(path) = text.as_bytes().strip_prefix(b"unix://") {
+            return Ok(Self::Unix(socket_path(path, "unix")?));
+        }
+        let text = text.to_str().ok_or("is not UTF-8")?;
+        if text.is_empty() {
+            return Err(KINDS.to_owned());
+        }
+        if starts_with_ignoring_case(text, "jdbc:postgresql:") {
+            return postgres(text, env);
+        }
+        let Some((scheme, rest)) = text.split_once("://") else {
+            return Host::parse(text, None)
+                .map(Self::Tcp)
+                .map_err(|why| match why {
+                    HostError::NoPort => format!("{KINDS}; a host needs its port"),
+                    HostError::Other(why) => why.to_owned(),
+                });
+        };
+        let scheme = scheme.to_ascii_lowercase();
+        match scheme.split('+').next().unwrap_or_default() {
+            "postgres" | "postgresql" | "cockroachdb" | "postgis" | "psql" => {
+                return postgres(text, env);
+            }
+            _ => {}
+        }
+        match scheme.as_str() {
+            "http" => HttpUrl::parse(rest, false).map(Self::Http),
+            "https" => HttpUrl::parse(rest, true).map(Self::Http),
+            "http+unix" => HttpUrl::parse_socket(rest).map(Self::Http),
+            "tcp" => Host::parse(rest.strip_suffix('/').unwrap_or(rest), None)
+                .map(Self::Tcp)
+                .map_err(String::from),
+            "redis" | "rediss" => Err(format!(
+                "{scheme}:// is not available yet; HOST:PORT waits for the port to accept connections"
+            )),
+            _ => Err(KINDS.to_owned()),
+        }
+    }
+}
+
+fn postgres(text: &str, env: &Environment) -> Result<Kind, String> {
+    PostgresUrl::parse(text, env).map(|url| Kind::Postgres(Arc::new(url)))
+}
+
+fn is_variable_name(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    bytes
+        .next()
+        .is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_')
+        && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+fn starts_with_ignoring_case(text: &str, prefix: &str) -> bool {
+    text.get(..prefix.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+}
+
+/// A target that could not be read, as far as it can be shown: of one that may hold a password, the scheme only.
+fn presentable(text: &OsStr) -> String {
+    let Some(text) = text.to_str() else {
+        return "(not UTF-8)".to_owned();
+    };
+    if !text.contains(['@', '?', '=', '%', '#']) {
+        return format!("{text:?}");
+    }
+    match text.split_once("://") {
+        Some((scheme, _))
+            if scheme
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b':')) =>
+        {
+            format!("\"{scheme}://***\"")
+        }
+        _ => "\"***\"".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

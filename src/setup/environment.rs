@@ -1,6 +1,12 @@
 //! The environment as portero resolves it and as COMMAND gets it: in order, byte for byte.
 
 use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use super::expand::{expand, is_name};
+use crate::cli::{Opt, is_own_variable};
+use crate::exit::Failure;
+use crate::settings::Settings;
 
 /// Variables in the order in which they were given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,7 +21,10 @@ impl Environment {
     /// The value of `name`; an empty value is a value.
     pub fn get(&self, name: impl AsRef<OsStr>) -> Option<&OsStr> {
         let name = name.as_ref();
-        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_os_str())
+        self.0
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_os_str())
     }
 
     /// The value of `name`, when it is set and not empty: as everywhere in portero, empty counts as not given.
@@ -38,14 +47,294 @@ impl Environment {
         self.0.retain(|(key, _)| key != name);
     }
 
+    /// What COMMAND and the migrations see: everything but portero's own variables.
+    pub fn without_own(&self) -> Self {
+        Self(
+            self.0
+                .iter()
+                .filter(|(name, _)| !is_own_variable(name))
+                .cloned()
+                .collect(),
+        )
+    }
+
     /// Every variable, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
-        self.0.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()))
+        self.0
+            .iter()
+            .map(|(name, value)| (name.as_os_str(), value.as_os_str()))
     }
 }
 
 impl<K: Into<OsString>, V: Into<OsString>> FromIterator<(K, V)> for Environment {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
-        Self(pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+        Self(
+            pairs
+                .into_iter()
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect(),
+        )
+    }
+}
+
+/// The environment after secrets and defaults, and how it came about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resolved {
+    /// The variables, portero's own still among them.
+    pub environment: Environment,
+    /// Values that must never be shown.
+    pub secrets: Vec<OsString>,
+    /// The variables that were set here.
+    pub set: Vec<OsString>,
+}
+
+/// Does what section 2.1 of the options asks, in its order: secrets, PORT, defaults.
+///
+/// # Errors
+/// 125; the line names the variable and never a secret's value.
+pub fn resolve(settings: &Settings<'_>) -> Result<Resolved, Failure> {
+    let mut resolved = Resolved {
+        environment: settings.environment.clone(),
+        ..Resolved::default()
+    };
+    for name in settings.list(Opt::Secret)? {
+        read_secret(&mut resolved, variable_name(settings, Opt::Secret, &name)?)?;
+    }
+    default_port(settings, &mut resolved)?;
+    for item in settings.items(Opt::Default) {
+        default(settings, &mut resolved, &item)?;
+    }
+    Ok(resolved)
+}
+
+fn read_secret(resolved: &mut Resolved, name: &str) -> Result<(), Failure> {
+    let file_variable = format!("{name}_FILE");
+    let Some(path) = resolved
+        .environment
+        .given(&file_variable)
+        .map(OsStr::to_os_string)
+    else {
+        return Ok(());
+    };
+    if resolved.environment.given(name).is_some() {
+        return Err(Failure::failed(format!(
+            "{name} and {file_variable} are both set: which one counts? Remove one"
+        )));
+    }
+    let mut value = std::fs::read(&path).map_err(|error| {
+        let path = path.display();
+        Failure::failed(format!(
+            "can't read the secret {name} from {path} ({file_variable}): {error}"
+        ))
+    })?;
+    if value.ends_with(b"\n") {
+        value.pop();
+        if value.ends_with(b"\r") {
+            value.pop();
+        }
+    }
+    if value.contains(&0) {
+        return Err(Failure::failed(format!(
+            "the secret {name} has a NUL byte, which no variable can hold"
+        )));
+    }
+    let value = OsString::from_vec(value);
+    resolved.environment.remove(&file_variable);
+    resolved.environment.set(name, &value);
+    resolved.set.push(name.into());
+    resolved.secrets.push(value);
+    Ok(())
+}
+
+/// PORT is validated wherever it came from: a platform that does not expand `$PORT` is a well-known crash loop.
+fn default_port(settings: &Settings<'_>, resolved: &mut Resolved) -> Result<(), Failure> {
+    let known = Settings {
+        environment: &resolved.environment,
+        ..*settings
+    };
+    let Some(default) = known.value(Opt::DefaultPort)? else {
+        return Ok(());
+    };
+    if parse_port(&default).is_none() {
+        return Err(settings.invalid(
+            Opt::DefaultPort,
+            &format!("'{}' is not a port (1-65535)", default.display()),
+        ));
+    }
+    match resolved.environment.given("PORT") {
+        Some(port) if parse_port(port).is_some() => {}
+        Some(port) => {
+            return Err(Failure::failed(format!(
+                "PORT='{}' is not a port (1-65535)",
+                port.display()
+            )));
+        }
+        None => {
+            resolved.environment.set("PORT", default);
+            resolved.set.push("PORT".into());
+        }
+    }
+    Ok(())
+}
+
+/// A port by digits only, 1 to 65535.
+pub fn parse_port(text: &OsStr) -> Option<u16> {
+    let text = text
+        .to_str()
+        .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
+    text.parse().ok().filter(|&port| port != 0)
+}
+
+fn default(settings: &Settings<'_>, resolved: &mut Resolved, item: &OsStr) -> Result<(), Failure> {
+    let equals = item.as_bytes().iter().position(|byte| *byte == b'=');
+    let equals =
+        equals.ok_or_else(|| settings.invalid(Opt::Default, "an item is not NAME=VALUE"))?;
+    let (name, value) = (
+        OsStr::from_bytes(&item.as_bytes()[..equals]),
+        OsStr::from_bytes(&item.as_bytes()[equals + 1..]),
+    );
+    let name = variable_name(settings, Opt::Default, name)?;
+    if resolved.environment.given(name).is_some() {
+        return Ok(());
+    }
+    let value = expand(value, &resolved.environment);
+    let value =
+        value.map_err(|error| settings.invalid(Opt::Default, &format!("{name}: {error}")))?;
+    resolved.environment.set(name, value.text);
+    resolved.set.push(name.into());
+    Ok(())
+}
+
+fn variable_name<'a>(
+    settings: &Settings<'_>,
+    opt: Opt,
+    name: &'a OsStr,
+) -> Result<&'a str, Failure> {
+    let name = name.to_str().filter(|name| is_name(name));
+    name.ok_or_else(|| {
+        settings.invalid(
+            opt,
+            "letters, digits and _ make the name of a variable, and no digit comes first",
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{self, Asked};
+
+    fn resolve_with(line: &[&str], environment: &[(&str, &str)]) -> Result<Resolved, Failure> {
+        let arguments: Vec<OsString> = line.iter().map(OsString::from).collect();
+        let Asked::Work(typed) = cli::parse(&arguments)? else {
+            panic!("not work")
+        };
+        let environment = environment.iter().copied().collect();
+        resolve(&Settings {
+            typed: &typed,
+            environment: &environment,
+        })
+    }
+
+    #[test]
+    fn port_has_a_default_and_is_validated_wherever_it_came_from() {
+        let port = |environment: &[(&str, &str)]| {
+            let resolved = resolve_with(&["--default-port", "8000", "true"], environment)?;
+            Ok::<_, Failure>(resolved.environment.get("PORT").unwrap().to_os_string())
+        };
+        assert_eq!(port(&[]).unwrap(), "8000");
+        assert_eq!(port(&[("PORT", "")]).unwrap(), "8000");
+        assert_eq!(port(&[("PORT", "65535")]).unwrap(), "65535");
+        for bad in ["80a", "0", "65536", "-1", "+80", " 80", "$PORT", "8000 "] {
+            assert_eq!(
+                port(&[("PORT", bad)]).unwrap_err().message,
+                format!("PORT='{bad}' is not a port (1-65535)")
+            );
+        }
+        assert!(resolve_with(&["--default-port", "x", "true"], &[("PORT", "1")]).is_err());
+        assert_eq!(
+            resolve_with(&["true"], &[("PORT", "80a")])
+                .unwrap()
+                .environment
+                .get("PORT")
+                .unwrap(),
+            "80a"
+        );
+    }
+
+    #[test]
+    fn defaults_apply_in_order_to_what_is_unset_or_empty() {
+        let line = [
+            "--default",
+            "A=1",
+            "--default",
+            "B=${A}2",
+            "--default",
+            "C=x=y",
+            "--default",
+            "D=${PORT}",
+            "--default-port",
+            "80",
+            "true",
+        ];
+        let resolved = resolve_with(&line, &[("A", ""), ("C", "kept")]).unwrap();
+        let table = [("A", "1"), ("B", "12"), ("C", "kept"), ("D", "80")];
+        for (name, value) in table {
+            assert_eq!(resolved.environment.get(name).unwrap(), value, "{name}");
+        }
+        for bad in ["A", "=x", "1A=x", "A B=x", "A=${UNSET}"] {
+            assert!(
+                resolve_with(&["--default", bad, "true"], &[]).is_err(),
+                "{bad}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_list_from_the_environment_splits_and_the_command_line_replaces_it() {
+        let environment = [("PORTERO_DEFAULT", "A=1\nB=two words")];
+        let resolved = resolve_with(&["true"], &environment).unwrap();
+        assert_eq!(resolved.environment.get("B").unwrap(), "two words");
+        let resolved = resolve_with(&["--default", "C=3", "true"], &environment).unwrap();
+        assert_eq!(
+            (resolved.environment.get("A"), resolved.environment.get("C")),
+            (None, Some(OsStr::new("3")))
+        );
+    }
+
+    #[test]
+    fn a_secret_is_its_files_content_less_one_newline() {
+        let file = std::env::temp_dir().join(format!("portero-secret-{}", std::process::id()));
+        let path = file.to_str().unwrap();
+        let table: [(&[u8], &[u8]); 5] = [
+            (b"x", b"x"),
+            (b"x\n", b"x"),
+            (b"x\r\n", b"x"),
+            (b"x\n\n", b"x\n"),
+            (b"\xff", b"\xff"),
+        ];
+        for (content, value) in table {
+            std::fs::write(&file, content).unwrap();
+            let resolved =
+                resolve_with(&["--secret", "KEY", "true"], &[("KEY_FILE", path)]).unwrap();
+            assert_eq!(resolved.environment.get("KEY").unwrap().as_bytes(), value);
+            assert_eq!(resolved.environment.get("KEY_FILE"), None);
+        }
+        std::fs::write(&file, b"hush\0").unwrap();
+        let error = resolve_with(&["--secret", "KEY", "true"], &[("KEY_FILE", path)]).unwrap_err();
+        assert!(
+            error.message.contains("KEY") && !error.message.contains("hush"),
+            "{error}"
+        );
+        assert!(
+            resolve_with(
+                &["--secret", "KEY", "true"],
+                &[("KEY_FILE", path), ("KEY", "x")]
+            )
+            .is_err()
+        );
+        std::fs::remove_file(&file).unwrap();
+        assert!(resolve_with(&["--secret", "KEY", "true"], &[("KEY_FILE", path)]).is_err());
+        assert!(resolve_with(&["--secret", "KEY", "true"], &[]).is_ok());
     }
 }

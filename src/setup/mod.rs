@@ -1,3 +1,57 @@
 //! What is put right before anything runs: the environment, the user, the privileges.
 
+use crate::exit::Failure;
+use crate::plan::IdentityPlan;
+use environment::Environment;
+use privileges::Standing;
+
 pub mod environment;
+pub mod expand;
+pub mod privileges;
+pub mod user;
+pub mod words;
+
+/// Becomes the user that `plan` names, when this process can, and sets `USER`, `LOGNAME` and `HOME` in `environment`.
+///
+/// # Errors
+/// 125: a SPEC that is none, a drop that did not fully happen.
+pub fn become_user(plan: &IdentityPlan, environment: &mut Environment) -> Result<(), Failure> {
+    let Some(spec) = &plan.user else {
+        return Ok(());
+    };
+    let read = |path: &str| match std::fs::read(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Failure::failed(
+            format!("--user {spec}: can't read {path}: {error}"),
+        )),
+        text => Ok(text.unwrap_or_default()),
+    };
+    let credentials = user::resolve(spec, &read("/etc/passwd")?, &read("/etc/group")?)
+        .map_err(|error| Failure::failed(format!("--user: {error}")))?;
+    match privileges::standing(&credentials) {
+        Standing::Already => log::debug!("already uid {}: nothing to drop", credentials.uid),
+        Standing::SomebodyElse => {
+            let uid = nix::unistd::Uid::effective();
+            log::warn!("running as uid {uid}, which can't become '{spec}': --user is skipped");
+        }
+        Standing::CanDrop => {
+            privileges::drop_to(&credentials, plan.allow_new_privileges)
+                .map_err(|error| Failure::failed(format!("--user {spec}: {error}")))?;
+            name_user(&credentials, environment);
+        }
+    }
+    Ok(())
+}
+
+fn name_user(credentials: &user::Credentials, environment: &mut Environment) {
+    if let Some(name) = &credentials.name {
+        environment.set("USER", name);
+        environment.set("LOGNAME", name);
+    }
+    let home = environment.given("HOME");
+    if home.is_none_or(|home| home == "/" || home == "/root") {
+        environment.set(
+            "HOME",
+            credentials.home.clone().unwrap_or_else(|| "/".into()),
+        );
+    }
+}

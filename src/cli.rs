@@ -1,0 +1,351 @@
+//! What was typed: the options of every command, their help texts, and the command line as clap read it.
+//! Nothing is decided here and nothing happens.
+
+use std::ffi::{OsStr, OsString};
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+
+use crate::exit::Failure;
+
+mod options;
+
+pub use options::{Kind, OPTIONS, Opt, OptionSpec, Split};
+
+/// The subcommand, by the very first argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// `portero [--] COMMAND`: be the init.
+    Run,
+    /// `portero wait`.
+    Wait,
+    /// `portero migrate`.
+    Migrate,
+    /// `portero healthcheck`.
+    Healthcheck,
+}
+
+impl Mode {
+    /// The mode that the arguments (without the program's name) ask for, and the arguments that are left.
+    pub fn of(arguments: &[OsString]) -> (Self, &[OsString]) {
+        let mode = match arguments.first().and_then(|first| first.to_str()) {
+            Some("wait") => Self::Wait,
+            Some("migrate") => Self::Migrate,
+            Some("healthcheck") => Self::Healthcheck,
+            _ => return (Self::Run, arguments),
+        };
+        (mode, &arguments[1..])
+    }
+
+    /// How the user calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Run => "portero",
+            Self::Wait => "portero wait",
+            Self::Migrate => "portero migrate",
+            Self::Healthcheck => "portero healthcheck",
+        }
+    }
+
+    fn usage(self) -> &'static str {
+        match self {
+            Self::Run => {
+                "portero [OPTIONS] [--] COMMAND [ARG]...\n       portero wait [OPTIONS] [TARGET]...\n       portero migrate [OPTIONS] [--] [COMMAND [ARG]...]\n       portero healthcheck [OPTIONS] [TARGET]..."
+            }
+            Self::Wait => "portero wait [OPTIONS] [TARGET]...",
+            Self::Migrate => "portero migrate [OPTIONS] [--] [COMMAND [ARG]...]",
+            Self::Healthcheck => "portero healthcheck [OPTIONS] [TARGET]...",
+        }
+    }
+
+    fn about(self) -> &'static str {
+        match self {
+            Self::Run => {
+                "Be the init of a container: prepare the environment, drop root, wait, migrate, then run COMMAND and supervise it"
+            }
+            Self::Wait => {
+                "Wait until every TARGET is ready, then exit 0. Without a TARGET: for PORTERO_WAIT and PORTERO_DATABASE"
+            }
+            Self::Migrate => {
+                "Run COMMAND, or PORTERO_MIGRATE, while holding the database's migration lock"
+            }
+            Self::Healthcheck => {
+                "Probe once: exit 0 when every TARGET is healthy, else 1. Without a TARGET: http://127.0.0.1:PORT/health"
+            }
+        }
+    }
+
+    /// What follows the options.
+    fn operand(self) -> Arg {
+        let (name, help) = match self {
+            Self::Run => ("COMMAND", "What to run and supervise, with its arguments"),
+            Self::Migrate => ("COMMAND", "The migration, with its arguments"),
+            Self::Wait | Self::Healthcheck => ("TARGET", TARGET_HELP),
+        };
+        let arg = Arg::new(OPERANDS)
+            .value_name(name)
+            .help(help)
+            .num_args(0..)
+            .value_parser(value_parser!(OsString));
+        arg.trailing_var_arg(matches!(self, Self::Run | Self::Migrate))
+    }
+}
+
+const OPERANDS: &str = "operands";
+const TARGET_HELP: &str = "postgres://…, http(s)://…, http+unix:///socket:/path, tcp://host:port, host:port, unix:///path, redis(s)://…, file:///path, or the NAME of a variable that holds one";
+
+const EXIT_CODES: &str = "Exit codes:
+  0-255    COMMAND's own; 128+n when signal n ended it, or ended the run before it; a failed migration's own
+  124      a wait, or the wait for the lock, timed out
+  125      portero itself failed: usage, configuration, a drop that did not work, a dependency that says no
+  126/127  COMMAND (or a migration) can't be executed / was not found";
+const HEALTH_EXIT_CODES: &str = "Exit codes:
+  0  healthy
+  1  unhealthy, whatever the reason";
+
+/// The command line as it was typed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Typed {
+    /// Which command.
+    pub mode: Mode,
+    /// The option values in the order of `OPTIONS`; a switch that was given has one empty value.
+    values: Vec<Vec<OsString>>,
+    /// COMMAND and its arguments, or the TARGETs.
+    pub operands: Vec<OsString>,
+}
+
+impl Typed {
+    /// An empty command line.
+    pub fn nothing(mode: Mode) -> Self {
+        Self {
+            mode,
+            values: vec![Vec::new(); OPTIONS.len()],
+            operands: Vec::new(),
+        }
+    }
+
+    /// The values that were typed for `opt`; none when it was not given.
+    pub fn values(&self, opt: Opt) -> &[OsString] {
+        &self.values[opt as usize]
+    }
+}
+
+/// What the command line asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// To work.
+    Work(Typed),
+    /// To print this text (`--help`, `--version`) and exit 0.
+    Print(String),
+}
+
+/// Reads the arguments, without the program's name.
+///
+/// # Errors
+/// Usage errors (125), one line each.
+pub fn parse(arguments: &[OsString]) -> Result<Asked, Failure> {
+    let (mode, arguments) = Mode::of(arguments);
+    let mut typed = Typed::nothing(mode);
+    // `portero -- COMMAND`, the usual ENTRYPOINT, has nothing for clap to read, and clap is half of the start-up.
+    if mode == Mode::Run && arguments.first().is_some_and(|first| first == "--") {
+        typed.operands = arguments[1..].to_vec();
+        return Ok(Asked::Work(typed));
+    }
+    let program = OsString::from(mode.name());
+    match command(mode).try_get_matches_from(std::iter::once(&program).chain(arguments)) {
+        Ok(mut matches) => {
+            typed.operands = matches.remove_many(OPERANDS).unwrap_or_default().collect();
+            for option in options_of(mode) {
+                typed.values[option.opt as usize] = take(&mut matches, option);
+            }
+            Ok(Asked::Work(typed))
+        }
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+            ) =>
+        {
+            Ok(Asked::Print(error.to_string()))
+        }
+        Err(error) => Err(usage_failure(mode, &error)),
+    }
+}
+
+fn take(matches: &mut ArgMatches, option: &OptionSpec) -> Vec<OsString> {
+    match option.kind {
+        Kind::Switch if matches.get_flag(option.long) => vec![OsString::new()],
+        Kind::Switch => Vec::new(),
+        Kind::Value | Kind::List(_) => matches
+            .remove_many(option.long)
+            .unwrap_or_default()
+            .collect(),
+    }
+}
+
+/// The options that `mode` takes.
+pub fn options_of(mode: Mode) -> impl Iterator<Item = &'static OptionSpec> {
+    OPTIONS.iter().filter(move |option| option.is_of(mode))
+}
+
+fn command(mode: Mode) -> Command {
+    let exit_codes = if mode == Mode::Healthcheck {
+        HEALTH_EXIT_CODES
+    } else {
+        EXIT_CODES
+    };
+    Command::new(mode.name())
+        .about(mode.about())
+        .override_usage(mode.usage())
+        .version(env!("CARGO_PKG_VERSION"))
+        .after_long_help(exit_codes)
+        .disable_help_subcommand(true)
+        .args_override_self(true)
+        .arg(mode.operand())
+        .args(options_of(mode).map(|option| argument(mode, option)))
+}
+
+fn argument(mode: Mode, option: &'static OptionSpec) -> Arg {
+    let arg = Arg::new(option.long)
+        .long(option.long)
+        .help_heading(option.heading(mode));
+    let arg = match option.short {
+        Some(short) => arg.short(short),
+        None => arg,
+    };
+    let arg = match option.kind {
+        Kind::Switch => arg.action(ArgAction::SetTrue),
+        Kind::Value => value(arg, option).action(ArgAction::Set),
+        Kind::List(_) => value(arg, option).action(ArgAction::Append),
+    };
+    arg.help(option.help).long_help(option.long_help())
+}
+
+fn value(arg: Arg, option: &'static OptionSpec) -> Arg {
+    arg.value_name(option.value_name)
+        .value_parser(value_parser!(OsString))
+}
+
+/// clap's error as one line that repeats no value: it may be a password in the wrong place.
+fn usage_failure(mode: Mode, error: &clap::Error) -> Failure {
+    let argument = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(argument)) => option_part(argument),
+        Some(ContextValue::Strings(arguments)) => {
+            arguments.first().map_or("", |first| option_part(first))
+        }
+        _ => "",
+    };
+    let what = match error.kind() {
+        ErrorKind::UnknownArgument => format!("unknown option '{argument}'"),
+        ErrorKind::InvalidValue => format!("option '{argument}' needs a value"),
+        ErrorKind::TooManyValues => format!("option '{argument}' takes no value"),
+        kind => format!(
+            "{} '{argument}'",
+            kind.as_str()
+                .unwrap_or("the command line can't be understood at")
+        ),
+    };
+    Failure::failed(format!("{what} (see '{} --help')", mode.name()))
+}
+
+fn option_part(argument: &str) -> &str {
+    argument.split(['=', ' ']).next().unwrap_or_default()
+}
+
+/// What `name` is called where only the letters of a variable's name are allowed.
+pub fn is_own_variable(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b"PORTERO_")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn typed(line: &str) -> Result<Asked, Failure> {
+        let arguments: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+        parse(&arguments)
+    }
+
+    fn work(line: &str) -> Typed {
+        match typed(line) {
+            Ok(Asked::Work(typed)) => typed,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn option_parsing_stops_at_the_command() {
+        let run = work("--default-port 8000 uvicorn --help -q --nope -- x");
+        assert_eq!(run.mode, Mode::Run);
+        assert_eq!(run.values(Opt::DefaultPort), ["8000"]);
+        assert_eq!(
+            run.operands,
+            ["uvicorn", "--help", "-q", "--nope", "--", "x"]
+        );
+    }
+
+    #[test]
+    fn a_subcommand_is_recognised_as_the_very_first_argument_only() {
+        assert_eq!(work("wait db:5432").mode, Mode::Wait);
+        assert_eq!(work("-- wait db:5432").operands, ["wait", "db:5432"]);
+        assert_eq!(work("-q wait db:5432").operands, ["wait", "db:5432"]);
+    }
+
+    #[test]
+    fn lists_gather_and_single_values_take_the_last() {
+        let run = work("--wait a:1 --wait b:2 --wait-timeout 1s --wait-timeout 2s -- true");
+        assert_eq!(run.values(Opt::Wait), ["a:1", "b:2"]);
+        assert_eq!(run.values(Opt::WaitTimeout).last().unwrap(), "2s");
+    }
+
+    #[test]
+    fn a_usage_error_is_one_line_and_repeats_no_value() {
+        let lines = [
+            (
+                "--nope -- true",
+                "unknown option '--nope' (see 'portero --help')",
+            ),
+            (
+                "--nope=secret -- true",
+                "unknown option '--nope' (see 'portero --help')",
+            ),
+            (
+                "--exec=secret -- true",
+                "option '--exec' takes no value (see 'portero --help')",
+            ),
+            (
+                "wait --wait-timeout",
+                "option '--wait-timeout' needs a value (see 'portero wait --help')",
+            ),
+            (
+                "healthcheck --migrate x",
+                "unknown option '--migrate' (see 'portero healthcheck --help')",
+            ),
+        ];
+        for (line, message) in lines {
+            assert_eq!(typed(line), Err(Failure::failed(message)), "{line}");
+        }
+    }
+
+    #[test]
+    fn clap_accepts_every_command_and_help_shows_every_option_with_its_variable() {
+        for mode in [Mode::Run, Mode::Wait, Mode::Migrate, Mode::Healthcheck] {
+            command(mode).debug_assert();
+            let help = command(mode).render_long_help().to_string();
+            for option in options_of(mode) {
+                assert!(
+                    help.contains(&format!("--{}", option.long)),
+                    "{mode:?} {}",
+                    option.long
+                );
+                if option.has_variable() {
+                    assert!(
+                        help.contains(&option.variable()),
+                        "{mode:?} {}",
+                        option.variable()
+                    );
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! A login as libpq would do it: every host, every address, TLS and its fallbacks, the kind of server asked for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ClientConfig;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout};
+use tokio_postgres::config::{SslMode as Negotiation, SslNegotiation};
+use tokio_postgres::{Client, Config, Error, SimpleQueryMessage};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::diagnosis::{Trouble, tls_error};
+use super::endpoint::{Endpoint, Reasons, Socket, resolve, server_name};
+use super::url::{PostgresUrl, SessionAttributes};
+use crate::probe::tls::SslMode;
+
+/// `28000`, invalid authorization specification: what `pg_hba.conf` says to a connection without TLS, or with it.
+const NOT_THIS_WAY: &str = "28000";
+
+/// What connects: the URL, and what was read and built for it once.
+pub struct Connector<'a> {
+    url: &'a PostgresUrl,
+    user: String,
+    tls: MakeRustlsConnect,
+    application_name: &'a str,
+    /// Whether `application_name` goes before the URL's.
+    rename: bool,
+}
+
+impl<'a> Connector<'a> {
+    /// Reads the files that the URL names. `application_name` is for servers unless the URL has one.
+    ///
+    /// # Errors
+    /// A certificate that can't be read, or no user to log in as: what no waiting can change.
+    pub fn new(url: &'a PostgresUrl, application_name: &'a str) -> Result<Self, String> {
+        let user = url.login()?;
+        let config = if url.may_use_tls() {
+            url.tls.client_config()
+        } else {
+            unverified()
+        }?;
+        Ok(Self {
+            url,
+            user,
+            tls: MakeRustlsConnect::new(config),
+            application_name,
+            rename: false,
+        })
+    }
+
+    /// The same, but its application name goes before the URL's: others must see who holds the lock.
+    #[must_use]
+    pub(super) fn renamed(self) -> Self {
+        Self {
+            rename: true,
+            ..self
+        }
+    }
+
+    /// Logs in at the first server that will do, within `limit` over everything, names included.
+    ///
+    /// The connection lives in a task of the current runtime; `ended` is notified when it is over.
+    ///
+    /// # Errors
+    /// Why not: at the first refusal, as libpq has it, else when no server was left to try.
+    pub async fn connect(
+        &self,
+        limit: Duration,
+        ended: Option<&Arc<Notify>>,
+    ) -> Result<Client, Trouble> {
+        let deadline = Instant::now() + limit;
+        let mut reasons = Reasons::default();
+        // `prefer-standby` looks for a standby first, and then takes anyone.
+        let rounds: &[SessionAttributes] = match self.url.session_attributes {
+            SessionAttributes::PreferStandby => {
+                &[SessionAttributes::Standby, SessionAttributes::Any]
+            }
+            _ => std::slice::from_ref(&self.url.session_attributes),
+        };
+        let mut left = rounds.len() * self.url.servers.len();
+        for wanted in rounds {
+            for server in &self.url.servers {
+                let end = share(deadline, left);
+                left -= 1;
+                let endpoints = match resolve(server, end).await {
+                    Ok(endpoints) => endpoints,
+                    Err(reason) => {
+                        reasons.add(&server_name(server), reason);
+                        continue;
+                    }
+                };
+                for (i, endpoint) in endpoints.iter().enumerate() {
+                    let end = share(end, endpoints.len() - i);
+                    let within = self
+                        .url
+                        .connect_timeout
+                        .map_or(end, |own| end.min(Instant::now() + own));
+                    match self.log_in(endpoint, *wanted, within, ended).await {
+                        Ok(client) => return Ok(client),
+                        Err(Trouble::NotYet(reason)) => reasons.add(&endpoint.label(), reason),
+                        Err(refusal) => return Err(refusal),
+                    }
+                }
+            }
+        }
+        Err(Trouble::NotYet(reasons.text()))
+    }
+
+    async fn log_in(
+        &self,
+        endpoint: &Endpoint<'_>,
+        wanted: SessionAttributes,
+        end: Instant,
+        ended: Option<&Arc<Notify>>,
+    ) -> Result<Client, Trouble> {
+        let limit = end.saturating_duration_since(Instant::now());
+        let attempt = async {
+            let client = self.negotiate(endpoint, ended).await?;
+            match check_session(&client, wanted).await {
+                Ok(None) => Ok(client),
+                Ok(Some(unfit)) => Err(Trouble::NotYet(unfit.into())),
+                Err(error) => Err(Trouble::from(&error)),
+            }
+        };
+        let result = timeout(limit, attempt).await;
+        result.unwrap_or_else(|_| Err(Trouble::NotYet("no answer in time (ETIMEDOUT)".into())))
+    }
+
+    /// TLS or not, and what else to try (PostgreSQL manual, table 34.1).
+    async fn negotiate(
+        &self,
+        endpoint: &Endpoint<'_>,
+        ended: Option<&Arc<Notify>>,
+    ) -> Result<Client, Trouble> {
+        let mode = match endpoint.socket {
+            Socket::Unix(_) => SslMode::Disable,
+            Socket::Tcp(_) => self.url.tls.mode,
+        };
+        let (first, second) = match mode {
+            SslMode::Disable => (Negotiation::Disable, None),
+            SslMode::Allow => (Negotiation::Disable, Some(Negotiation::Require)),
+            SslMode::Prefer => (Negotiation::Prefer, Some(Negotiation::Disable)),
+            _ => (Negotiation::Require, None),
+        };
+        let error = match self.start(endpoint, first, ended).await {
+            Ok(client) => return Ok(client),
+            Err(error) => error,
+        };
+        // libpq tries the other way after any error; a wrong password is wrong either way, and would count twice.
+        let other_way = tls_error(&error).is_some()
+            || error.code().is_some_and(|code| code.code() == NOT_THIS_WAY);
+        match second.filter(|_| other_way) {
+            None => Err(Trouble::from(&error)),
+            Some(second) => self.start(endpoint, second, ended).await.map_err(|again| {
+                let before = Trouble::from(&error);
+                let how = if second == Negotiation::Disable {
+                    "without TLS"
+                } else {
+                    "with TLS"
+                };
+                Trouble::from(&again).map(|reason| format!("{}; {how}: {reason}", before.reason()))
+            }),
+        }
+    }
+
+    async fn start(
+        &self,
+        endpoint: &Endpoint<'_>,
+        negotiation: Negotiation,
+        ended: Option<&Arc<Notify>>,
+    ) -> Result<Client, Error> {
+        let (client, connection) = self
+            .config(endpoint, negotiation)
+            .connect(self.tls.clone())
+            .await?;
+        let ended = ended.cloned();
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                log::debug!(
+                    "the database connection ended: {}",
+                    Trouble::from(&error).reason()
+                );
+            }
+            if let Some(ended) = ended {
+                ended.notify_one();
+            }
+        });
+        Ok(client)
+    }
+
+    fn config(&self, endpoint: &Endpoint<'_>, negotiation: Negotiation) -> Config {
+        let named = self
+            .url
+            .application_name
+            .as_deref()
+            .filter(|_| !self.rename);
+        let application_name = named.unwrap_or(self.application_name);
+        let mut config = Config::new();
+        match &endpoint.socket {
+            Socket::Tcp(address) => config.host(&endpoint.name).hostaddr(*address),
+            Socket::Unix(directory) => config.host_path(directory),
+        };
+        config
+            .port(endpoint.server.port)
+            .user(&self.user)
+            .dbname(self.url.database.as_ref().unwrap_or(&self.user))
+            .application_name(application_name)
+            .ssl_mode(negotiation)
+            .channel_binding(self.url.channel_binding);
+        if let Some(password) =
+            self.url
+                .password_for(&endpoint.name, endpoint.server.port, &self.user)
+        {
+            config.password(password);
+        }
+        if let Some(options) = &self.url.options {
+            config.options(options);
+        }
+        if self.url.tls.direct && negotiation == Negotiation::Require {
+            config.ssl_negotiation(SslNegotiation::Direct);
+        }
+        config
+    }
+}
+
+/// For connections that never speak TLS: tokio-postgres wants a connector all the same.
+fn unverified() -> Result<ClientConfig, String> {
+    crate::probe::tls::client_config(&crate::probe::Verification::default(), false)
+}
+
+/// When the next of `left` tries must be over, so that one dead host does not use up everyone's time.
+fn share(deadline: Instant, left: usize) -> Instant {
+    let now = Instant::now();
+    let tries = u32::try_from(left.max(1)).unwrap_or(u32::MAX);
+    now + deadline.saturating_duration_since(now) / tries
+}
+
+/// Why a session is not of the wanted kind, or None when it is.
+async fn check_session(
+    client: &Client,
+    wanted: SessionAttributes,
+) -> Result<Option<&'static str>, Error> {
+    let (query, unfit_answer, unfit) = match wanted {
+        SessionAttributes::Any | SessionAttributes::PreferStandby => return Ok(None),
+        SessionAttributes::ReadWrite => (
+            "SHOW transaction_read_only",
+            "on",
+            "the session is read-only",
+        ),
+        SessionAttributes::ReadOnly => (
+            "SHOW transaction_read_only",
+            "off",
+            "the session is not read-only",
+        ),
+        SessionAttributes::Primary => {
+            ("SELECT pg_is_in_recovery()", "t", "the server is a standby")
+        }
+        SessionAttributes::Standby => (
+            "SELECT pg_is_in_recovery()",
+            "f",
+            "the server is not a standby",
+        ),
+    };
+    let answer = first_row(client, query, 1).await?;
+    Ok((answer.first().is_some_and(|value| value == unfit_answer)).then_some(unfit))
+}
+
+/// The first `columns` values of a query's first row, NULL as empty; nothing when there is no row.
+///
+/// The simple protocol: it needs no prepared statement, which poolers don't like.
+pub(super) async fn first_row(
+    client: &Client,
+    query: &str,
+    columns: usize,
+) -> Result<Vec<String>, Error> {
+    for message in client.simple_query(query).await? {
+        if let SimpleQueryMessage::Row(row) = message {
+            return (0..columns)
+                .map(|i| Ok(row.try_get(i)?.unwrap_or_default().to_owned()))
+                .collect();
+        }
+    }
+    Ok(Vec::new())
+}

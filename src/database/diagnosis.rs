@@ -1,0 +1,160 @@
+//! What an error of the database means: come back later, or a refusal; and how it is said.
+
+use std::error::Error as _;
+use std::io;
+
+use tokio_postgres::Error;
+use tokio_postgres::error::DbError;
+
+use crate::probe::{tls, words};
+
+/// Longest message of a server that is passed on, in characters.
+const LONGEST_MESSAGE: usize = 300;
+
+/// Why the database could not be used. The text has the SQLSTATE or the errno in it, and no password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// Waiting helps: refused, timed out, starting up, too many connections.
+    NotYet(String),
+    /// It answers, and says no.
+    Refused(String),
+}
+
+impl Trouble {
+    /// The text alone.
+    pub fn reason(&self) -> &str {
+        match self {
+            Self::NotYet(reason) | Self::Refused(reason) => reason,
+        }
+    }
+
+    /// The same kind of trouble, said by `say`.
+    pub(super) fn map(self, say: impl FnOnce(String) -> String) -> Self {
+        match self {
+            Self::NotYet(reason) => Self::NotYet(say(reason)),
+            Self::Refused(reason) => Self::Refused(say(reason)),
+        }
+    }
+}
+
+impl From<&Error> for Trouble {
+    fn from(error: &Error) -> Self {
+        if let Some(answer) = error.as_db_error() {
+            return from_answer(answer);
+        }
+        if let Some(tls) = tls_error(error) {
+            return Self::Refused(tls::explain(tls));
+        }
+        let Some(source) = error.source() else {
+            return Self::NotYet(error.to_string());
+        };
+        if let Some(io) = source.downcast_ref::<io::Error>() {
+            // tokio-postgres' codec says the latter when the end comes amid the stream.
+            let ended = io.kind() == io::ErrorKind::UnexpectedEof
+                || io.to_string() == "bytes remaining on stream";
+            return Self::NotYet(if ended {
+                "the server ended the connection (EOF)".into()
+            } else {
+                words::error(io)
+            });
+        }
+        // tokio-postgres keeps its kinds to itself: what is left is its own words about TLS and authentication.
+        match source.to_string().as_str() {
+            "password missing" => Self::Refused(
+                "the server asks for a password, and none is given (URL, PGPASSWORD, ~/.pgpass)"
+                    .into(),
+            ),
+            text => Self::Refused(text.to_owned()),
+        }
+    }
+}
+
+/// The TLS error inside, when that is what it was.
+pub(super) fn tls_error(error: &Error) -> Option<&rustls::Error> {
+    error
+        .source()?
+        .downcast_ref::<io::Error>()?
+        .get_ref()?
+        .downcast_ref()
+}
+
+fn from_answer(answer: &DbError) -> Trouble {
+    let code = answer.code().code();
+    let message: String = answer
+        .message()
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(LONGEST_MESSAGE)
+        .collect();
+    let text = format!("{message} ({code})");
+    if is_refusal(code, &message) {
+        Trouble::Refused(text)
+    } else {
+        Trouble::NotYet(text)
+    }
+}
+
+/// By SQLSTATE (PostgreSQL manual, appendix A).
+fn is_refusal(code: &str, message: &str) -> bool {
+    // PgBouncer says 08P01 for nearly everything up to 1.18: its words tell (src/client.c and src/objects.c there).
+    if code == "08P01" {
+        let words = [
+            "no such database",
+            "no such user",
+            "authentication failed",
+            "auth failed",
+            "not allowed",
+            "unsupported startup parameter",
+            "SSL required",
+            "TLS required",
+            "does not exist",
+            "is disabled",
+        ];
+        return words.iter().any(|words| message.contains(words));
+    }
+    // 08 connection, 40 rollback, 53 resources, 55006 object in use, 57 operator intervention, 58 system, XX internal.
+    let passing = ["08", "40", "53", "55006", "57", "58", "XX"];
+    !passing.iter().any(|class| code.starts_with(class))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sqlstates_tell_not_yet_from_a_refusal() {
+        let table = [
+            ("28P01", "", true),
+            ("28000", "", true),
+            ("3D000", "", true),
+            ("42501", "", true),
+            ("55000", "", true),
+            ("57P03", "", false),
+            ("57P01", "", false),
+            ("57P02", "", false),
+            ("57P05", "", false),
+            ("53300", "", false),
+            ("53400", "", false),
+            ("08006", "", false),
+            ("58030", "", false),
+            ("XX000", "", false),
+            ("08P01", "no such database: shop", true),
+            ("08P01", "password authentication failed", true),
+            (
+                "08P01",
+                "server login failed: FATAL database \"shop\" does not exist",
+                true,
+            ),
+            (
+                "08P01",
+                "no more connections allowed (max_client_conn)",
+                false,
+            ),
+            ("08P01", "pgbouncer cannot connect to server", false),
+            ("08P01", "query_wait_timeout", false),
+        ];
+        for (code, message, refusal) in table {
+            assert_eq!(is_refusal(code, message), refusal, "{code} {message}");
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! Getting the lock: connect, check that it means something here, and try until it is ours.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep};
+
+use super::Key;
+use super::holder::Holder;
+use super::session::{Attempt, Fitness, Session};
+use crate::database::connect::Connector;
+use crate::database::diagnosis::Trouble;
+use crate::database::url::PostgresUrl;
+use crate::exit::Failure;
+
+/// One login, or several to as many hosts.
+const LOGIN: Duration = Duration::from_secs(15);
+/// The pause between two tries, at first and at most.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Who has waited this long gives its connection back between tries, and tries less often, for a login costs the server
+/// more than a try: with more replicas than `max_connections` the one that migrates must still get its own.
+const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENT_PAUSE: Duration = Duration::from_secs(2);
+/// Between two signs of life.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
+
+/// A wait for one lock.
+struct Waiter<'a> {
+    connector: &'a Connector<'a>,
+    url: &'a PostgresUrl,
+    key: &'a Key,
+    timeout: Option<Duration>,
+    started: Instant,
+    /// When what was said last.
+    reported: Option<(Instant, String)>,
+    /// Why not yet.
+    reason: String,
+    /// Whether a lock means something at this server.
+    checked: bool,
+}
+
+/// Waits for the lock; its session notifies `wake` when its connection ends.
+pub(super) async fn acquire(
+    connector: &Connector<'_>,
+    url: &PostgresUrl,
+    key: &Key,
+    timeout: Option<Duration>,
+    wake: &Arc<Notify>,
+) -> Result<Session, Failure> {
+    let mut waiter = Waiter {
+        connector,
+        url,
+        key,
+        timeout,
+        started: Instant::now(),
+        reported: None,
+        reason: String::new(),
+        checked: false,
+    };
+    let mut session = None;
+    let mut pause = SHORTEST_PAUSE;
+    loop {
+        if waiter.try_once(&mut session, wake).await? {
+            break;
+        }
+        if waiter.patient() {
+            session = None;
+        }
+        waiter.report();
+        pause = (pause * 2).min(if waiter.patient() {
+            PATIENT_PAUSE
+        } else {
+            LONGEST_PAUSE
+        });
+        waiter.rest(jittered(pause)).await?;
+    }
+    waiter.conclude();
+    session.ok_or_else(|| Failure::failed("the lock's session has ended"))
+}
+
+impl Waiter<'_> {
+    /// One try, with the session that is there or a new one. Lost sessions are dropped.
+    async fn try_once(
+        &mut self,
+        session: &mut Option<Session>,
+        wake: &Arc<Notify>,
+    ) -> Result<bool, Failure> {
+        let result = match session.take() {
+            Some(kept) => self.lock(&kept).await.map(|outcome| (kept, outcome)),
+            None => self.open_and_lock(wake).await,
+        };
+        match result {
+            Ok((kept, outcome)) => {
+                *session = Some(kept);
+                outcome
+            }
+            Err(Trouble::NotYet(reason)) => {
+                self.reason = reason;
+                Ok(false)
+            }
+            Err(Trouble::Refused(reason)) => Err(Failure::failed(format!(
+                "{} refuses the lock's connection: {reason}",
+                self.url
+            ))),
+        }
+    }
+
+    async fn open_and_lock(
+        &mut self,
+        wake: &Arc<Notify>,
+    ) -> Result<(Session, Result<bool, Failure>), Trouble> {
+        // The last try, at the very limit, gets its time too.
+        let limit = self
+            .left()
+            .map_or(LOGIN, |left| left.clamp(LONGEST_PAUSE, LOGIN));
+        let session = Session::open(self.connector, limit, Some(wake)).await?;
+        if !self.checked {
+            let unfit = match session.fitness(self.connector, limit).await? {
+                Fitness::Fit => None,
+                Fitness::Standby => Some(self.standby()),
+                Fitness::Pooled => Some(self.pooled()),
+            };
+            if let Some(failure) = unfit {
+                return Ok((session, Err(failure)));
+            }
+            self.checked = true;
+        }
+        session.settle().await?;
+        let outcome = self.lock(&session).await?;
+        Ok((session, outcome))
+    }
+
+    async fn lock(&mut self, session: &Session) -> Result<Result<bool, Failure>, Trouble> {
+        Ok(match session.try_lock(self.key).await? {
+            Attempt::Got => Ok(true),
+            Attempt::Held => {
+                self.reason = match Holder::find(session, self.key).await? {
+                    Some(holder) => format!("held by {holder}"),
+                    None => "it was just given back".into(),
+                };
+                Ok(false)
+            }
+            Attempt::NotShown => Err(Failure::failed(format!(
+                "{} says that it gave the migration lock and does not show it: not a real advisory lock (CockroachDB \
+                 has none, a pooler may share sessions); use the server's direct URL, or --no-lock",
+                self.url
+            ))),
+        })
+    }
+
+    /// Says why not yet: at first, each new reason, and a sign of life every few seconds.
+    fn report(&mut self) {
+        let name = self.key.name.escape_debug();
+        match &self.reported {
+            None => log::info!("waiting for the migration lock \"{name}\": {}", self.reason),
+            Some((at, reason)) if at.elapsed() < SIGN_OF_LIFE && *reason == self.reason => return,
+            Some(_) => {
+                let elapsed = readable(self.started.elapsed());
+                let limit = self.timeout.map_or_else(
+                    || "without a limit".into(),
+                    |limit| format!("of {}", readable(limit)),
+                );
+                log::info!(
+                    "still waiting for the migration lock \"{name}\" ({elapsed} {limit}): {}",
+                    self.reason
+                );
+            }
+        }
+        self.reported = Some((Instant::now(), self.reason.clone()));
+    }
+
+    /// Says how long it took, when anybody was told of a wait.
+    fn conclude(&self) {
+        if self.reported.is_some() {
+            let elapsed = readable(self.started.elapsed());
+            log::info!(
+                "got the migration lock \"{}\" after {elapsed}",
+                self.key.name.escape_debug()
+            );
+        }
+    }
+
+    /// Sleeps, but not past the limit.
+    async fn rest(&self, pause: Duration) -> Result<(), Failure> {
+        let left = self.left().unwrap_or(pause);
+        if left.is_zero() {
+            return Err(self.timed_out());
+        }
+        sleep(pause.min(left)).await;
+        Ok(())
+    }
+
+    fn left(&self) -> Option<Duration> {
+        self.timeout
+            .map(|limit| limit.saturating_sub(self.started.elapsed()))
+    }
+
+    fn patient(&self) -> bool {
+        self.started.elapsed() >= PATIENCE
+    }
+
+    fn timed_out(&self) -> Failure {
+        let limit = self.timeout.map(readable).unwrap_or_default();
+        let name = self.key.name.escape_debug();
+        let remedy = if self.reason.starts_with("held") {
+            "; raise --lock-timeout, or end a stuck holder with pg_terminate_backend(pid)"
+        } else {
+            ""
+        };
+        Failure::timed_out(format!(
+            "no migration lock \"{name}\" of {} within {limit}: {}{remedy}",
+            self.url, self.reason
+        ))
+    }
+
+    fn standby(&self) -> Failure {
+        Failure::failed(format!(
+            "{} is a hot standby, which can't be migrated: use the primary's URL (with several hosts, add \
+             target_session_attrs=read-write)",
+            self.url
+        ))
+    }
+
+    fn pooled(&self) -> Failure {
+        Failure::failed(format!(
+            "{} goes through a transaction pooler (PgBouncer), where a lock means nothing: give --database the server's \
+             direct URL, often found in DIRECT_URL, DATABASE_URL_UNPOOLED or POSTGRES_URL_NON_POOLING",
+            self.url
+        ))
+    }
+}
+
+/// Between half of a pause and all of it, so that replicas that started together do not stay in step.
+fn jittered(pause: Duration) -> Duration {
+    // The standard library seeds every RandomState anew: that is randomness enough here.
+    let random = RandomState::new().build_hasher().finish() % 512;
+    pause / 2 + pause * u32::try_from(random).unwrap_or_default() / 1024
+}
+
+/// `1h2m3s`, without what is zero.
+fn readable(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    if seconds == 0 {
+        return format!("{}ms", duration.as_millis());
+    }
+    let mut text = String::new();
+    for (count, unit) in [
+        (seconds / 3600, "h"),
+        (seconds / 60 % 60, "m"),
+        (seconds % 60, "s"),
+    ] {
+        if count > 0 {
+            text += &count.to_string();
+            text += unit;
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_are_jittered_within_half() {
+        let pause = Duration::from_secs(1);
+        for _ in 0..1000 {
+            let jittered = jittered(pause);
+            assert!(jittered >= pause / 2 && jittered <= pause, "{jittered:?}");
+        }
+    }
+
+    #[test]
+    fn durations_are_readable() {
+        for (seconds, text) in [
+            (15, "15s"),
+            (600, "10m"),
+            (90, "1m30s"),
+            (3600, "1h"),
+            (3723, "1h2m3s"),
+        ] {
+            assert_eq!(readable(Duration::from_secs(seconds)), text);
+        }
+        assert_eq!(readable(Duration::from_millis(300)), "300ms");
+    }
+}

@@ -1,0 +1,8 @@
+//! The database: what its URL means, how one connects to it, and the lock that migrations are run under.
+
+pub mod connect;
+pub mod diagnosis;
+mod endpoint;
+pub mod lock;
+mod passfile;
+pub mod url;

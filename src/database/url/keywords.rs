@@ -1,0 +1,153 @@
+//! What a connection is given by name: libpq's keywords, from the URL, then from `PG…` variables
+//! (PostgreSQL manual, 34.1.2 "Parameter Key Words" and 34.15 "Environment Variables").
+
+use crate::setup::environment::Environment;
+
+use super::syntax::{Address, Parts, check_port};
+
+/// Keywords that mean something here, and the variable that stands in for each.
+const KEYWORDS: [(&str, &str); 17] = [
+    ("host", "PGHOST"),
+    ("hostaddr", "PGHOSTADDR"),
+    ("port", "PGPORT"),
+    ("user", "PGUSER"),
+    ("password", "PGPASSWORD"),
+    ("passfile", "PGPASSFILE"),
+    ("dbname", "PGDATABASE"),
+    ("sslmode", "PGSSLMODE"),
+    ("sslrootcert", "PGSSLROOTCERT"),
+    ("sslcert", "PGSSLCERT"),
+    ("sslkey", "PGSSLKEY"),
+    ("sslnegotiation", "PGSSLNEGOTIATION"),
+    ("channel_binding", "PGCHANNELBINDING"),
+    ("application_name", "PGAPPNAME"),
+    ("options", "PGOPTIONS"),
+    ("connect_timeout", "PGCONNECT_TIMEOUT"),
+    ("target_session_attrs", "PGTARGETSESSIONATTRS"),
+];
+
+/// The given values by keyword. An empty value counts as not given.
+#[derive(Default)]
+pub(super) struct Keywords(Vec<(&'static str, String)>);
+
+impl Keywords {
+    /// The URL's parts, its query parameters over them, and the environment for what is missing.
+    pub(super) fn collect(parts: Parts, env: &Environment) -> Result<Self, String> {
+        let mut keywords = Self::default();
+        let (host, port) = lists(&parts.addresses);
+        keywords.set("host", host);
+        keywords.set("port", port);
+        keywords.set("user", parts.user);
+        keywords.set("password", parts.password);
+        keywords.set("dbname", parts.database);
+        keywords.override_by(parts.query);
+        for (keyword, variable) in KEYWORDS {
+            if let Some(value) = env.given(variable)
+                && keywords.get(keyword).is_none()
+            {
+                let value = value
+                    .to_str()
+                    .ok_or_else(|| format!("{variable} is not UTF-8"))?;
+                keywords.set(keyword, value.into());
+            }
+        }
+        Ok(keywords)
+    }
+
+    /// The value of a keyword, when it was given.
+    pub(super) fn get(&self, keyword: &str) -> Option<&str> {
+        self.0
+            .iter()
+            .find(|(name, _)| *name == keyword)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// The same, to keep.
+    pub(super) fn owned(&self, keyword: &str) -> Option<String> {
+        self.get(keyword).map(String::from)
+    }
+
+    fn set(&mut self, keyword: &'static str, value: String) {
+        if !value.is_empty() {
+            self.0.retain(|(name, _)| *name != keyword);
+            self.0.push((keyword, value));
+        }
+    }
+
+    /// Query parameters replace what the authority says, as libpq does it.
+    fn override_by(&mut self, query: Vec<(String, String)>) {
+        let mut addresses = Vec::new();
+        for (name, value) in query {
+            match name.as_str() {
+                // SQLAlchemy repeats `host` for several hosts and gives each its port.
+                "host" => addresses.extend(value.split(',').map(host_and_port)),
+                // JDBC's word, which libpq understands too; asyncpg, node-postgres: also a mode.
+                "ssl" => self.set("sslmode", ssl_word(&value)),
+                // pg8000: the socket itself instead of its directory.
+                "unix_sock" => {
+                    let (directory, file) = value.rsplit_once('/').unwrap_or((&value, ""));
+                    self.set(
+                        "port",
+                        file.strip_prefix(".s.PGSQL.").unwrap_or_default().into(),
+                    );
+                    self.set("host", directory.into());
+                }
+                _ => match KEYWORDS.iter().find(|(keyword, _)| *keyword == name) {
+                    Some((keyword, _)) => self.set(keyword, value),
+                    None => pass_over(&name),
+                },
+            }
+        }
+        if !addresses.is_empty() {
+            let (host, port) = lists(&addresses);
+            self.set("host", host);
+            self.set("port", port);
+        }
+    }
+}
+
+/// Hosts and ports as libpq's lists; empty when no host, or no port, is given at all.
+fn lists(addresses: &[Address]) -> (String, String) {
+    let join = |part: fn(&Address) -> &str| {
+        let parts: Vec<&str> = addresses.iter().map(part).collect();
+        if parts.iter().all(|part| part.is_empty()) {
+            String::new()
+        } else {
+            parts.join(",")
+        }
+    };
+    (join(|address| &address.host), join(|address| &address.port))
+}
+
+/// A host of a `host=` parameter: only a name or an IPv4 address may have a port behind a colon.
+fn host_and_port(text: &str) -> Address {
+    let split = text.split_once(':').filter(|(host, port)| {
+        !host.is_empty() && !host.contains('/') && !port.is_empty() && check_port(port).is_ok()
+    });
+    let (host, port) = split.unwrap_or((text.trim_matches(['[', ']']), ""));
+    Address {
+        host: host.into(),
+        port: port.into(),
+    }
+}
+
+fn ssl_word(value: &str) -> String {
+    match value.to_ascii_lowercase().as_str() {
+        // libpq's fe-connect.c translates ssl=true to this.
+        "true" | "1" | "on" | "yes" => "require".into(),
+        "false" | "0" | "off" | "no" => "disable".into(),
+        mode => mode.into(),
+    }
+}
+
+/// Names the parameter, unless it may be something else that was not encoded.
+fn pass_over(name: &str) {
+    let is_name = name.len() <= 40
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
+    log::debug!(
+        "the database URL's parameter {} is passed over",
+        if is_name { name } else { "with an odd name" }
+    );
+}

@@ -1,0 +1,234 @@
+//! The shape of a database URL: where its parts begin and end, and what percent-encoding hides.
+//!
+//! No error in here shows a part of the URL: what looks like a port may be the rest of a password.
+
+/// Schemes that mean Postgres; a `+driver` behind them is passed over, as is `jdbc:` before them.
+const SCHEMES: [&str; 8] = [
+    "postgres",
+    "postgresql",
+    "pgsql",
+    "psql",
+    "postgis",
+    "cockroachdb",
+    "cockroach",
+    "timescaledb",
+];
+
+/// One host of the authority, decoded.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Address {
+    /// A name, an IP address without brackets, the directory of a unix socket; empty when it is not given.
+    pub host: String,
+    /// The port as written; empty when it is not given.
+    pub port: String,
+}
+
+/// The parts of a URL, decoded; empty is not given.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Parts {
+    pub user: String,
+    pub password: String,
+    pub addresses: Vec<Address>,
+    pub database: String,
+    /// Query parameters in order, names as written.
+    pub query: Vec<(String, String)>,
+}
+
+/// Takes a URL apart.
+pub(super) fn split(text: &str) -> Result<Parts, String> {
+    let rest = after_scheme(unwrapped(text))?;
+    let (userinfo, location) = match end_of_userinfo(rest) {
+        Some(at) => (&rest[..at], &rest[at + 1..]),
+        None => ("", rest),
+    };
+    let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
+    let (location, query) = location.split_once('?').unwrap_or((location, ""));
+    let (authority, database) = location.split_once('/').unwrap_or((location, ""));
+    Ok(Parts {
+        user: decoded(user, "user")?,
+        password: decoded(password, "password")?,
+        addresses: addresses(authority)?,
+        database: decoded(database, "database name")?,
+        query: parameters(query)?,
+    })
+}
+
+/// The text without white space and quotes around it, which `docker --env-file` and YAML leave there.
+fn unwrapped(text: &str) -> &str {
+    let mut inner = text.trim();
+    for quote in ['"', '\''] {
+        if let Some(unquoted) = inner
+            .strip_prefix(quote)
+            .and_then(|rest| rest.strip_suffix(quote))
+        {
+            inner = unquoted.trim();
+        }
+    }
+    if inner.len() != text.len() {
+        log::warn!(
+            "the database URL has white space or quotes around it, which are taken off here; other programs may not do that"
+        );
+    }
+    inner
+}
+
+/// What follows `scheme://`.
+fn after_scheme(text: &str) -> Result<&str, String> {
+    if text.is_empty() {
+        return Err("the database URL is empty: it must look like postgres://user:password@host:5432/database".into());
+    }
+    let jdbc = text
+        .get(..5)
+        .is_some_and(|prefix| prefix.eq_ignore_ascii_case("jdbc:"));
+    let url = if jdbc { &text[5..] } else { text };
+    let Some((scheme, rest)) = url.split_once(':') else {
+        return Err(
+            "the database URL has no scheme: it must begin with postgres:// or postgresql://"
+                .into(),
+        );
+    };
+    let dialect = scheme.split('+').next().unwrap_or(scheme);
+    if !SCHEMES
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(dialect))
+    {
+        let named = scheme.len() <= 32
+            && rest.starts_with("//")
+            && scheme
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+        let what = if named {
+            format!("the scheme {scheme}://")
+        } else {
+            "a scheme that is not Postgres".into()
+        };
+        return Err(format!(
+            "the database URL has {what}: it must begin with postgres:// or postgresql://"
+        ));
+    }
+    match rest.strip_prefix("//") {
+        Some(rest) => Ok(rest),
+        // pgjdbc's short form `jdbc:postgresql:/shop`.
+        None if jdbc && rest.starts_with('/') => Ok(rest),
+        None if jdbc => Err("the database URL has no host: write jdbc:postgresql://host:5432/database".into()),
+        None => Err("the database URL has no // behind its scheme: it must begin with postgres:// or postgresql://".into()),
+    }
+}
+
+/// Where the `@` is that ends user and password.
+///
+/// By the book the authority ends at the first `/`, `?` or `#`; real passwords hold those and `@` too, not encoded.
+/// So it is the last `@`, except that one behind a proper authority's `?name=` belongs to that parameter.
+fn end_of_userinfo(rest: &str) -> Option<usize> {
+    let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
+    let proper = addresses(&authority[authority.rfind('@').map_or(0, |at| at + 1)..]).is_ok();
+    let end = if proper {
+        query_start(rest, authority.len())
+    } else {
+        rest.len()
+    };
+    rest[..end].rfind('@')
+}
+
+/// Where the first `?name=` at or behind `from` begins, else the end.
+fn query_start(rest: &str, from: usize) -> usize {
+    let is_query = |at: &usize| {
+        let name = rest[at + 1..].split('=').next().unwrap_or_default();
+        name.len() < rest.len() - at - 1
+            && !name.is_empty()
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    };
+    rest[from..]
+        .match_indices('?')
+        .map(|(at, _)| from + at)
+        .find(is_query)
+        .unwrap_or(rest.len())
+}
+
+/// `host[:port][,host[:port]]...`
+fn addresses(authority: &str) -> Result<Vec<Address>, String> {
+    authority.split(',').map(address).collect()
+}
+
+/// One `host[:port]`, `[v6][:port]`; the host may be a percent-encoded path, and either part may be missing.
+fn address(text: &str) -> Result<Address, String> {
+    let (host, port) = if let Some(bracketed) = text.strip_prefix('[') {
+        let Some((host, behind)) = bracketed.split_once(']') else {
+            return Err(
+                "the database URL has an IPv6 address without its closing bracket ]".into(),
+            );
+        };
+        match behind.strip_prefix(':') {
+            Some(port) => (host, port),
+            None if behind.is_empty() => (host, ""),
+            None => return Err("the database URL has something between ] and the port".into()),
+        }
+    } else {
+        text.split_once(':').unwrap_or((text, ""))
+    };
+    if port.contains(':') && !text.starts_with('[') {
+        return Err("the database URL has several colons in its host: write an IPv6 address in [ ], and encode a colon in a password as %3A".into());
+    }
+    check_port(port)?;
+    let host = decoded(host, "host")?;
+    if !host.starts_with('/')
+        && host
+            .chars()
+            .any(|c| c.is_whitespace() || c.is_control() || "@#\"'<>\\^`{|}".contains(c))
+    {
+        return Err("the database URL has a host that can't be one: encode @ / ? # % in user and password as %40 %2F %3F %23 %25".into());
+    }
+    Ok(Address {
+        host,
+        port: port.into(),
+    })
+}
+
+/// Refuses what is neither empty nor a number from 1 to 65535; says so without showing it.
+pub(super) fn check_port(port: &str) -> Result<(), String> {
+    let valid = port.bytes().all(|byte| byte.is_ascii_digit())
+        && port.parse::<u16>().is_ok_and(|number| number > 0);
+    if port.is_empty() || valid {
+        return Ok(());
+    }
+    Err("the database's port is not a number from 1 to 65535 (if it is part of a password, encode @ / ? # as %40 %2F %3F %23)".into())
+}
+
+fn parameters(query: &str) -> Result<Vec<(String, String)>, String> {
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    pairs
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Ok((decoded(name, "query")?, decoded(value, "query")?))
+        })
+        .collect()
+}
+
+/// Percent-decoding. A `%` that begins no escape stays, as SQLAlchemy has it; libpq would refuse the URL.
+fn decoded(text: &str, what: &str) -> Result<String, String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [byte, tail @ ..] = rest {
+        let escape = match tail {
+            [high, low, ..] if *byte == b'%' => hex(*high).zip(hex(*low)),
+            _ => None,
+        };
+        bytes.push(escape.map_or(*byte, |(high, low)| high << 4 | low));
+        rest = if escape.is_some() { &tail[2..] } else { tail };
+    }
+    if bytes.contains(&0) {
+        return Err(format!(
+            "the database URL has %00 in its {what}, which Postgres does not allow"
+        ));
+    }
+    String::from_utf8(bytes)
+        .map_err(|_| format!("the {what} of the database URL is not UTF-8 once it is decoded"))
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit)
+        .to_digit(16)
+        .and_then(|value| u8::try_from(value).ok())
+}

@@ -1,0 +1,113 @@
+//! `portero healthcheck`: asks every target once, says how it went in one line, and exits 0 or 1.
+
+use std::io::{self, Write};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::exit::Exit;
+use crate::plan::ProbePlan;
+use crate::probe::target::Target;
+use crate::probe::{self, Deadline, Question, Readiness, words};
+
+/// The longest line that is written, in bytes, its newline not counted. Docker keeps 4096 bytes of a probe's output,
+/// and `docker ps` and dashboards show one line.
+const LINE: usize = 198;
+
+/// The longest name of a target in that line, in bytes: the reason must not fall off its end.
+const NAME: usize = 90;
+
+/// Probes once. Healthy goes to stdout, unhealthy to stderr; that nobody reads it changes nothing.
+pub fn run(plan: &ProbePlan) -> Exit {
+    let started = Instant::now();
+    let answers = match probe(plan) {
+        Ok(answers) => answers,
+        Err(why) => return unhealthy(&why),
+    };
+    match report(plan, &answers, started.elapsed()) {
+        Ok(text) => {
+            write(&mut io::stdout(), "healthy", &text);
+            Exit::Success
+        }
+        Err(text) => unhealthy(&text),
+    }
+}
+
+/// Says `unhealthy: ` and why. Also what a plan that can't be made comes to: this command knows no other exit.
+pub fn unhealthy(why: &str) -> Exit {
+    write(&mut io::stderr(), "unhealthy", why);
+    Exit::Unhealthy
+}
+
+/// Asks all targets, side by side; a single one without a thread.
+fn probe(plan: &ProbePlan) -> Result<Vec<Readiness>, String> {
+    let deadline = Deadline::after(plan.timeout);
+    plan.expectation
+        .validate()
+        .map_err(|failure| failure.message)?;
+    let question = Question::of_healthcheck(plan.expectation.clone(), plan.verification.clone());
+    for target in &plan.targets {
+        question.check(target).map_err(|failure| failure.message)?;
+    }
+    match plan.targets.as_slice() {
+        [] => Err("there is no target to probe".to_owned()),
+        [target] => Ok(vec![probe::ask(target, &question, deadline)]),
+        targets => thread::scope(|scope| {
+            let ask = |target| {
+                let question = &question;
+                thread::Builder::new()
+                    .spawn_scoped(scope, move || probe::ask(target, question, deadline))
+                    .map_err(|error| format!("no thread to probe {target}: {error}"))
+            };
+            let threads: Vec<_> = targets.iter().map(ask).collect::<Result<_, _>>()?;
+            let answer = |thread: thread::ScopedJoinHandle<_>| {
+                thread.join().map_err(|_| "a probe crashed".to_owned())
+            };
+            threads.into_iter().map(answer).collect()
+        }),
+    }
+}
+
+/// The text behind `healthy: `, or as an error the text behind `unhealthy: `, which names only those that fail.
+fn report(plan: &ProbePlan, answers: &[Readiness], elapsed: Duration) -> Result<String, String> {
+    let (mut good, mut bad) = (Vec::new(), Vec::new());
+    for (target, answer) in plan.targets.iter().zip(answers) {
+        let subject = subject(plan, target);
+        match answer {
+            Readiness::Ready(said) if said.is_empty() => good.push(subject),
+            Readiness::Ready(said) => good.push(format!("{subject} {said}")),
+            Readiness::NotYet(reason) | Readiness::Refused(reason) => {
+                bad.push(format!("{subject}: {reason}"));
+            }
+        }
+    }
+    if bad.is_empty() {
+        Ok(format!(
+            "{} in {}",
+            good.join(", "),
+            words::duration(elapsed)
+        ))
+    } else {
+        Err(bad.join("; "))
+    }
+}
+
+/// `GET 127.0.0.1:8000/health` of an HTTP target, where http is what nobody needs to be told; others by their name.
+fn subject(plan: &ProbePlan, target: &Target) -> String {
+    let name = target.to_string();
+    if target.is_http() {
+        let name = name.strip_prefix("http://").unwrap_or(&name);
+        return words::shortened(&format!("{} {name}", plan.expectation.method), NAME);
+    }
+    words::shortened(&name, NAME)
+}
+
+/// One line in one write.
+fn write(to: &mut impl Write, verdict: &str, text: &str) {
+    let line = words::shortened(&words::printable(&format!("{verdict}: {text}")), LINE);
+    // A closed pipe is Docker's business, and no reason for another exit code.
+    let _ = to.write_all(format!("{line}\n").as_bytes());
+    let _ = to.flush();
+}
+
+#[cfg(test)]
+mod tests;

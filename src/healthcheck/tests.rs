@@ -1,0 +1,150 @@
+use std::ffi::OsStr;
+
+use super::*;
+use crate::probe::Verification;
+use crate::probe::http::Expectation;
+use crate::probe::testing::{Server, refused_port, stay_silent};
+use crate::setup::environment::Environment;
+
+fn plan(targets: &[&str]) -> ProbePlan {
+    let parse = |text: &&str| {
+        Target::parse(OsStr::new(text), &Environment::default())
+            .unwrap_or_else(|failure| panic!("{failure}"))
+    };
+    ProbePlan {
+        targets: targets.iter().map(parse).collect(),
+        timeout: Some(Duration::from_millis(400)),
+        expectation: Expectation::default(),
+        verification: Verification::default(),
+    }
+}
+
+fn reported(plan: &ProbePlan) -> Result<String, String> {
+    probe(plan).and_then(|answers| report(plan, &answers, Duration::from_millis(3)))
+}
+
+#[test]
+fn a_healthy_server_is_reported_in_one_line() {
+    let server = Server::answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let port = server.port();
+    let mut plan = plan(&[]);
+    plan.targets =
+        vec![Target::own_http(port, "/health").unwrap_or_else(|failure| panic!("{failure}"))];
+    assert_eq!(
+        reported(&plan),
+        Ok(format!("GET 127.0.0.1:{port}/health 200 in 3ms"))
+    );
+    assert_eq!(run(&plan), Exit::Success);
+}
+
+#[test]
+fn an_unhealthy_target_says_why() {
+    let busy = Server::answering("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n");
+    let (port, gone) = (busy.port(), refused_port());
+    let http = plan(&[&format!("http://127.0.0.1:{port}/")]);
+    assert_eq!(
+        reported(&http),
+        Err(format!("GET 127.0.0.1:{port}/: status 503"))
+    );
+    assert_eq!(run(&http), Exit::Unhealthy);
+    let tcp = plan(&[&format!("127.0.0.1:{gone}")]);
+    assert_eq!(
+        reported(&tcp),
+        Err(format!(
+            "127.0.0.1:{gone}: connection refused (ECONNREFUSED)"
+        ))
+    );
+}
+
+#[test]
+fn several_targets_are_probed_at_once_and_all_must_pass() {
+    let (first, second) = (Server::start(stay_silent), Server::start(stay_silent));
+    let (a, b) = (
+        format!("127.0.0.1:{}", first.port()),
+        format!("127.0.0.1:{}", second.port()),
+    );
+    assert_eq!(reported(&plan(&[&a, &b])), Ok(format!("{a}, {b} in 3ms")));
+    let (slow_a, slow_b) = (format!("http://{a}/"), format!("http://{b}/"));
+    let started = Instant::now();
+    let answer = reported(&plan(&[&slow_a, &slow_b, &b]));
+    assert_eq!(
+        answer,
+        Err(format!(
+            "GET {a}/: no answer within 400ms; GET {b}/: no answer within 400ms"
+        ))
+    );
+    assert!(
+        started.elapsed() < Duration::from_millis(780),
+        "one after the other: {:?}",
+        started.elapsed()
+    );
+}
+
+#[test]
+fn whatever_goes_wrong_is_unhealthy() {
+    assert_eq!(run(&plan(&[])), Exit::Unhealthy);
+    let mut bad = plan(&["http://127.0.0.1:1/"]);
+    bad.expectation.method = "NO METHOD".to_owned();
+    assert_eq!(run(&bad), Exit::Unhealthy);
+    let mut unreadable = plan(&["https://127.0.0.1:1/"]);
+    unreadable.verification.ca_cert = Some("/nonexistent/ca.pem".into());
+    assert_eq!(run(&unreadable), Exit::Unhealthy);
+}
+
+/// Counts writes.
+#[derive(Default)]
+struct Writes(Vec<Vec<u8>>);
+
+impl Write for Writes {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.push(bytes.to_vec());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn the_line_is_one_write_of_less_than_200_bytes() {
+    for text in ["short", &"ä\n".repeat(400)] {
+        let mut writes = Writes::default();
+        write(&mut writes, "unhealthy", text);
+        assert_eq!(writes.0.len(), 1);
+        let line = String::from_utf8(writes.0.remove(0)).unwrap_or_else(|error| panic!("{error}"));
+        assert!(line.len() < 200, "{}", line.len());
+        assert!(
+            line.starts_with("unhealthy: ") && line.ends_with('\n') && line.lines().count() == 1,
+            "{line:?}"
+        );
+    }
+}
+
+#[test]
+fn a_long_name_leaves_room_for_the_reason() {
+    let name = format!(
+        "http://127.0.0.1:{}/{}",
+        refused_port(),
+        "long/".repeat(100)
+    );
+    let said = reported(&plan(&[&name])).err().unwrap_or_default();
+    assert!(
+        said.ends_with("connection refused (ECONNREFUSED)") && said.len() < 190,
+        "{said}"
+    );
+}
+
+#[test]
+fn a_reader_that_has_gone_changes_nothing() {
+    struct Closed;
+    impl Write for Closed {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+    }
+    write(&mut Closed, "healthy", "all is well");
+}

@@ -1,0 +1,225 @@
+//! The one loop: takes signals, forwards them, reaps everything, and ends with the child's outcome. It serves stages,
+//! COMMAND, and a migration.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use super::leftovers;
+use super::signals::{self, SignalMap};
+use super::terminal::Terminal;
+use crate::exit::Exit;
+use crate::sys::{self, Children};
+
+/// How a child is supervised.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Supervision {
+    /// Signals go to the child alone, not to its process group.
+    pub child_only: bool,
+    /// What is forwarded for what.
+    pub map: SignalMap,
+    /// How long a SIGTERM waits before it is forwarded.
+    pub stop_delay: Option<Duration>,
+    /// How long after a stop was forwarded the group is killed; `None` is never.
+    pub stop_timeout: Option<Duration>,
+    /// How long what the child left behind has to finish; `None` leaves it alone.
+    pub orphan_grace: Option<Duration>,
+}
+
+/// How a child ended, and whether it was told to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The child's status.
+    pub status: ExitStatus,
+    /// The first signal that asked for the end of the run while the child ran: it counts even if the child ended
+    /// well, as SIGTERM (15) is delivered before SIGCHLD (17).
+    pub stop: Option<i32>,
+}
+
+impl Outcome {
+    /// The child's own exit: its code, or the signal that ended it.
+    pub fn exit(self) -> Exit {
+        match (self.status.code(), self.status.signal()) {
+            (Some(code), _) => Exit::Command(u8::try_from(code).unwrap_or(u8::MAX)),
+            (None, Some(signal)) => Exit::Signal(signal),
+            (None, None) => Exit::Failed,
+        }
+    }
+}
+
+/// Supervises the child `pid`, which leads its process group, until it has ended and its leftovers too.
+pub fn supervise(pid: i32, rules: &Supervision, terminal: Option<Terminal>) -> Outcome {
+    let mut supervisor = Supervisor {
+        pid,
+        rules,
+        terminal,
+        stop: None,
+        status: None,
+        delay: Delay::None,
+        kill_at: None,
+    };
+    let status = loop {
+        supervisor.step();
+        if let Some(status) = supervisor.status {
+            break status;
+        }
+    };
+    if let Some(terminal) = terminal {
+        terminal.take_back();
+    }
+    if let Some(grace) = rules.orphan_grace {
+        leftovers::end(grace, &rules.map);
+    }
+    Outcome {
+        status,
+        stop: supervisor.stop,
+    }
+}
+
+struct Supervisor<'a> {
+    pid: i32,
+    rules: &'a Supervision,
+    terminal: Option<Terminal>,
+    stop: Option<i32>,
+    status: Option<ExitStatus>,
+    delay: Delay,
+    kill_at: Option<Instant>,
+}
+
+/// The state of `--stop-delay`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Delay {
+    None,
+    Until(Instant),
+    Over,
+}
+
+impl Supervisor<'_> {
+    fn step(&mut self) {
+        let limit = self
+            .next_deadline()
+            .map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        match sys::next_signal(limit) {
+            None => self.on_deadline(),
+            Some(libc::SIGCHLD) => self.reap(),
+            Some(number) => self.on_signal(number),
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let delay = if let Delay::Until(until) = self.delay {
+            Some(until)
+        } else {
+            None
+        };
+        delay.into_iter().chain(self.kill_at).min()
+    }
+
+    fn on_deadline(&mut self) {
+        let now = Instant::now();
+        if let Delay::Until(until) = self.delay
+            && until <= now
+        {
+            self.end_delay();
+        }
+        if self.kill_at.is_some_and(|at| at <= now) {
+            self.kill_at = None;
+            log::warn!(
+                "it did not end within the stop timeout: sending SIGKILL to its process group"
+            );
+            let _ = sys::kill(-self.pid, libc::SIGKILL);
+        }
+    }
+
+    fn on_signal(&mut self, number: i32) {
+        let mapped = self.rules.map.apply(number);
+        if mapped.is_some_and(signals::terminates) {
+            self.stop.get_or_insert(number);
+        }
+        if number == libc::SIGTERM && self.is_delayed() {
+            return;
+        }
+        self.forward(number, mapped);
+    }
+
+    /// Whether this SIGTERM starts the delay. A second one ends it.
+    fn is_delayed(&mut self) -> bool {
+        let Some(delay) = self.rules.stop_delay else {
+            return false;
+        };
+        match self.delay {
+            Delay::None => {
+                self.delay = Delay::Until(Instant::now() + delay);
+                true
+            }
+            Delay::Until(_) => {
+                self.delay = Delay::Over;
+                false
+            }
+            Delay::Over => false,
+        }
+    }
+
+    fn end_delay(&mut self) {
+        self.delay = Delay::Over;
+        self.forward(libc::SIGTERM, self.rules.map.apply(libc::SIGTERM));
+    }
+
+    fn forward(&mut self, number: i32, mapped: Option<i32>) {
+        let Some(mapped) = mapped else { return };
+        if mapped == libc::SIGCONT
+            && let Some(terminal) = self.terminal
+            && terminal.is_ours()
+        {
+            terminal.give_to(self.pid);
+        }
+        let target = if self.rules.child_only {
+            self.pid
+        } else {
+            -self.pid
+        };
+        if let Err(error) = sys::kill(target, mapped) {
+            log::debug!("{} could not be forwarded: {error}", signals::name(mapped));
+        }
+        if self.kill_at.is_none()
+            && (signals::is_stop_request(number) || signals::is_stop_request(mapped))
+        {
+            self.kill_at = self
+                .rules
+                .stop_timeout
+                .map(|timeout| Instant::now() + timeout);
+        }
+    }
+
+    fn reap(&mut self) {
+        while let Children::Changed(change) = sys::next_change() {
+            let status = ExitStatus::from_raw(change.status);
+            if change.pid == self.pid {
+                match status.stopped_signal() {
+                    Some(signal) => self.on_stop(signal),
+                    None => self.status = Some(status),
+                }
+            }
+        }
+    }
+
+    /// The child was stopped as a job is: then portero stops too, so that the shell that started it notices. As PID 1
+    /// or in an orphaned process group it does not, as nobody could continue it.
+    fn on_stop(&mut self, signal: i32) {
+        // After a resumption SIGCHLD (17) comes before SIGCONT (18) and reports the old stop.
+        if !signals::is_terminal_stop(signal) || sys::pending_signals().contains(libc::SIGCONT) {
+            return;
+        }
+        let was_foreground = self.terminal.is_some_and(|terminal| !terminal.is_ours());
+        if let Some(terminal) = self.terminal.filter(|_| was_foreground) {
+            terminal.take_back();
+        }
+        sys::stop_self();
+        if was_foreground
+            && !sys::pending_signals().contains(libc::SIGCONT)
+            && let Some(terminal) = self.terminal
+        {
+            terminal.give_to(self.pid);
+        }
+    }
+}

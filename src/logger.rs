@@ -1,0 +1,127 @@
+//! The logger: stderr only, one `write(2)` a line, nothing that could fail loudly.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::sync::OnceLock;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use log::{Level, LevelFilter, Log, Metadata, Record};
+
+/// How a line looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// `portero: message`.
+    #[default]
+    Text,
+    /// `{"time":…,"level":…,"message":…}`.
+    Json,
+}
+
+struct Logger(Format);
+
+static LOGGER: OnceLock<Logger> = OnceLock::new();
+
+/// Sets level and format. Only the first call counts; `log` knows one logger a process.
+pub fn start(level: LevelFilter, format: Format) {
+    let logger = LOGGER.get_or_init(|| Logger(format));
+    if log::set_logger(logger).is_ok() {
+        log::set_max_level(level);
+    }
+}
+
+impl Log for Logger {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        // The libraries underneath log what they see, which may be a password.
+        metadata.target().starts_with(env!("CARGO_PKG_NAME"))
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            write_line(self.0, record.level(), &record.args().to_string());
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// Writes one line. A stderr that is closed or full is nobody's reason to fail.
+pub fn write_line(format: Format, level: Level, message: &str) {
+    let line = match format {
+        Format::Text => text(level, message),
+        Format::Json => json(level, message),
+    };
+    let _ = std::io::stderr().write_all(line.as_bytes());
+}
+
+/// Says why the run ends, also to Kubernetes' termination log when there is one.
+pub fn write_failure(message: &str) {
+    let format = LOGGER.get().map_or(Format::Text, |logger| logger.0);
+    write_line(format, Level::Error, message);
+    // It exists only where Kubernetes mounted it, and keeps 4096 bytes (Kubernetes, "Determine the Reason for Pod
+    // Failure").
+    if let Ok(mut file) = std::fs::OpenOptions::new()
+        .write(true)
+        .open(TERMINATION_LOG)
+    {
+        let message = text(Level::Error, message);
+        let _ = file.write_all(&message.as_bytes()[..message.len().min(4096)]);
+    }
+}
+
+const TERMINATION_LOG: &str = "/dev/termination-log";
+
+fn text(level: Level, message: &str) -> String {
+    let mark = if level == Level::Warn {
+        "warning: "
+    } else {
+        ""
+    };
+    // One line stays one line, whatever a server or a file name has in it.
+    let message = message.replace(|c: char| c.is_control(), " ");
+    format!("portero: {mark}{message}\n")
+}
+
+fn json(level: Level, message: &str) -> String {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let level = level.as_str().to_ascii_lowercase();
+    let mut line = format!(
+        "{{\"time\":{}.{:03},\"level\":\"{level}\",\"message\":\"",
+        now.as_secs(),
+        now.subsec_millis()
+    );
+    escape(message, &mut line);
+    line.push_str("\"}\n");
+    line
+}
+
+/// As RFC 8259 section 7 asks.
+fn escape(text: &str, line: &mut String) {
+    for c in text.chars() {
+        match c {
+            '"' => line.push_str("\\\""),
+            '\\' => line.push_str("\\\\"),
+            c if c.is_control() => {
+                let _ = write!(line, "\\u{:04x}", u32::from(c));
+            }
+            c => line.push(c),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_one_line_in_both_formats() {
+        let nasty = "a \"quoted\"\nback\\slash\u{7}";
+        assert_eq!(
+            text(Level::Warn, nasty),
+            "portero: warning: a \"quoted\" back\\slash \n"
+        );
+        let line = json(Level::Error, nasty);
+        assert!(line.ends_with(",\"level\":\"error\",\"message\":\"a \\\"quoted\\\"\\u000aback\\\\slash\\u0007\"}\n"), "{line}");
+    }
+}

@@ -1,0 +1,114 @@
+//! `portero migrate`: waits for the database, holds its migration lock, and runs the migrations meanwhile.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use crate::database::lock::Lock;
+use crate::exit::{Exit, Failure};
+use crate::init::{self, image, supervise::supervise};
+use crate::plan::MigratePlan;
+use crate::setup::environment::Environment;
+use crate::{sys, wait};
+
+/// Runs every migration in order. All signals must be blocked since the start of the process.
+///
+/// # Errors
+/// 124 and 125 from the wait and the lock, the code of the first migration that failed, or the signal that came.
+pub fn run(plan: &MigratePlan, environment: &Environment) -> Result<Exit, Failure> {
+    init::become_parent();
+    if !plan.wait.targets.is_empty() {
+        let targets = plan.wait.clone();
+        interruptible(move || wait::run(&targets))?;
+    }
+    let lost = Arc::new(AtomicBool::new(false));
+    let lock = lock(plan, &lost)?;
+    let ended = run_all(plan, &environment.without_own());
+    drop(lock);
+    if lost.load(Ordering::SeqCst) {
+        return Err(Failure::failed(
+            "the migration lock was lost, so the migration was stopped: another one may have run",
+        ));
+    }
+    ended.map(|()| Exit::Success)
+}
+
+/// Takes the lock, when there is a database to take it from.
+fn lock(plan: &MigratePlan, lost: &Arc<AtomicBool>) -> Result<Option<Lock>, Failure> {
+    let Some(url) = plan
+        .database
+        .as_ref()
+        .and_then(|database| database.postgres())
+        .cloned()
+    else {
+        return Ok(None);
+    };
+    let (name, timeout, lost) = (plan.lock_name.clone(), plan.lock_timeout, Arc::clone(lost));
+    let stop_migration = move |reason: String| {
+        log::error!("the migration lock is lost ({reason}): stopping the migration");
+        lost.store(true, Ordering::SeqCst);
+        // The supervising thread takes it like any other stop: forwards it, waits, goes no further.
+        let _ = sys::kill(own_pid(), libc::SIGTERM);
+    };
+    interruptible(move || Lock::acquire(&url, &name, timeout, stop_migration)).map(Some)
+}
+
+fn run_all(plan: &MigratePlan, environment: &Environment) -> Result<(), Failure> {
+    let mut stop = None;
+    for command in plan.commands.iter().flatten() {
+        if let Some(signal) = stop {
+            return Err(init::stopped(signal));
+        }
+        let name = command
+            .first()
+            .map_or_else(String::new, |name| name.display().to_string());
+        log::info!("migrating: {name}");
+        let (pid, terminal) = init::start(&image::prepare(command, environment)?)?;
+        let outcome = supervise(pid, &plan.supervision, terminal);
+        let exit = outcome.exit();
+        if exit != Exit::Command(0) {
+            return Err(Failure::new(
+                exit,
+                format!("the migration {name} failed: {}", describe(exit)),
+            ));
+        }
+        stop = outcome.stop;
+    }
+    Ok(())
+}
+
+fn describe(exit: Exit) -> String {
+    match exit {
+        Exit::Signal(signal) => format!("ended by {}", init::signals::name(signal)),
+        exit => format!("exit code {}", exit.code()),
+    }
+}
+
+/// Does `work` in a thread while this one takes signals, so that a stop ends it at once. What the thread holds, a
+/// connection or its place in a queue, ends with the process.
+fn interruptible<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    let worker = thread::Builder::new().spawn(move || {
+        let result = work();
+        // Wakes the loop below. SIGCHLD is the one signal that is expected at any time and means nothing by itself.
+        let _ = sys::kill(own_pid(), libc::SIGCHLD);
+        result
+    });
+    let worker =
+        worker.map_err(|error| Failure::failed(format!("can't start a thread: {error}")))?;
+    while !worker.is_finished() {
+        if let Some(signal) =
+            sys::next_signal(None).filter(|signal| init::signals::terminates(*signal))
+        {
+            return Err(init::stopped(signal));
+        }
+    }
+    worker
+        .join()
+        .unwrap_or_else(|_| Err(Failure::failed("an internal error")))
+}
+
+fn own_pid() -> i32 {
+    std::process::id().cast_signed()
+}

@@ -1,0 +1,336 @@
+//! HTTP as readiness: one request, and the status that comes back (RFC 9112).
+
+mod transport;
+
+use std::io::{self, Read};
+use std::ops::RangeInclusive;
+
+use ureq::http::{HeaderName, HeaderValue, Method, Request, Response, Uri};
+use ureq::{Agent, Body};
+
+use self::transport::{Link, SpeaksTls, Transport, TransportParts};
+use super::target::{HttpUrl, Place};
+use super::{Deadline, Question, Readiness, stream, words};
+use crate::exit::Failure;
+
+/// How much of a body is searched for the text of `--contains`, in bytes.
+const BODY_LIMIT: u64 = 64 * 1024;
+
+/// What is asked of an HTTP target, and which answer is healthy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expectation {
+    /// The request's method, as it is sent.
+    pub method: String,
+    /// Further headers of the request. `Host` changes the header alone, not the address.
+    pub headers: Vec<(String, String)>,
+    /// The statuses that are healthy.
+    pub status: StatusSet,
+    /// What the first 64 KiB of the body must contain; without it the body is not read.
+    pub contains: Option<Vec<u8>>,
+}
+
+impl Default for Expectation {
+    /// GET, and any status of 200-399: the kubelet's rule.
+    fn default() -> Self {
+        Self {
+            method: "GET".to_owned(),
+            headers: Vec::new(),
+            status: StatusSet::default(),
+            contains: None,
+        }
+    }
+}
+
+impl Expectation {
+    /// Whether a request can be made of it.
+    ///
+    /// # Errors
+    /// A method or header that HTTP does not allow (125). Values of headers are not shown: they may be secrets.
+    pub fn validate(&self) -> Result<(), Failure> {
+        Method::from_bytes(self.method.as_bytes())
+            .map_err(|_| Failure::failed(format!("{:?} is no HTTP method", self.method)))?;
+        for (name, value) in &self.headers {
+            HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
+                Failure::failed(format!(
+                    "{name:?} is no name of an HTTP header; write 'Name: value'"
+                ))
+            })?;
+            HeaderValue::from_str(value).map_err(|_| {
+                Failure::failed(format!(
+                    "the value of the HTTP header {name} has a control character"
+                ))
+            })?;
+        }
+        Ok(())
+    }
+
+    fn request(&self, url: &HttpUrl) -> Result<Request<()>, ureq::http::Error> {
+        let given = |wanted: &str| {
+            self.headers
+                .iter()
+                .any(|(name, _)| name.eq_ignore_ascii_case(wanted))
+        };
+        let mut request = Request::builder()
+            .method(self.method.as_str())
+            .uri(url.uri.clone());
+        if let Some(authorization) = url
+            .authorization
+            .as_deref()
+            .filter(|_| !given("authorization"))
+        {
+            request = request.header("authorization", authorization);
+        }
+        // No second request follows on this connection.
+        if !given("connection") {
+            request = request.header("connection", "close");
+        }
+        // A method that a body goes with says that there is none (RFC 9110, section 8.6).
+        if matches!(self.method.as_str(), "POST" | "PUT" | "PATCH") && !given("content-length") {
+            request = request.header("content-length", "0");
+        }
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
+        request.body(())
+    }
+
+    /// Bytes enough for the whole request head, so that it goes out in one write.
+    fn request_size(&self, uri: &Uri) -> usize {
+        let headers: usize = self
+            .headers
+            .iter()
+            .map(|(name, value)| name.len() + value.len() + 4)
+            .sum();
+        1024 + uri.path_and_query().map_or(0, |path| path.as_str().len()) + headers
+    }
+}
+
+/// A set of HTTP statuses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatusSet(Vec<RangeInclusive<u16>>);
+
+impl Default for StatusSet {
+    fn default() -> Self {
+        Self(vec![200..=399])
+    }
+}
+
+impl StatusSet {
+    /// Reads statuses and ranges between commas or white space: `200-399,418 500`.
+    ///
+    /// # Errors
+    /// What is no status of 100-999, a range that is upside down, or nothing at all.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let status = |text: &str| {
+            let digits = text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_digit());
+            text.parse::<u16>()
+                .ok()
+                .filter(|&status| digits && status >= 100)
+        };
+        let mut ranges = Vec::new();
+        for item in text
+            .split(|c: char| c == ',' || c.is_whitespace())
+            .filter(|item| !item.is_empty())
+        {
+            let (first, last) = item.split_once('-').unwrap_or((item, item));
+            match (status(first), status(last)) {
+                (Some(first), Some(last)) if first <= last => ranges.push(first..=last),
+                _ => {
+                    return Err(format!(
+                        "{item:?} is no HTTP status or range; write them as in 200-399,418"
+                    ));
+                }
+            }
+        }
+        if ranges.is_empty() {
+            return Err("no HTTP status is given; write them as in 200-399,418".to_owned());
+        }
+        Ok(Self(ranges))
+    }
+
+    /// Whether `status` is one of them.
+    pub fn contains(&self, status: u16) -> bool {
+        self.0.iter().any(|range| range.contains(&status))
+    }
+}
+
+/// Makes the request and judges the answer. Ready says the status.
+pub(super) fn ask(url: &HttpUrl, question: &Question, deadline: Deadline) -> Readiness {
+    let expectation = &question.expectation;
+    let (link, note) = match connect(url, question, deadline) {
+        Ok(connected) => connected,
+        Err(readiness) => return readiness,
+    };
+    let Ok(request) = expectation.request(url) else {
+        return Readiness::Refused(
+            "its request has a method or a header that HTTP does not allow".to_owned(),
+        );
+    };
+    let parts = TransportParts::new(Transport::new(link, expectation.request_size(&url.uri)));
+    let response = match agent(parts).run(request) {
+        Ok(response) => response,
+        Err(error) => return explain(error, deadline),
+    };
+    let status = response.status().as_u16();
+    if !expectation.status.contains(status) {
+        return Readiness::NotYet(format!("status {status}"));
+    }
+    if let Some(text) = &expectation.contains {
+        match body_contains(response, text) {
+            Ok(true) => {}
+            Ok(false) => {
+                return Readiness::NotYet(format!(
+                    "status {status}, but the body lacks the expected text"
+                ));
+            }
+            Err(error) => return explain(error.into(), deadline),
+        }
+    }
+    Readiness::Ready(format!("{status}{note}"))
+}
+
+/// A connection that requests can go over, and what of its address is worth a word. The connection is made here and
+/// not by ureq, whose time-outs would start a resolver thread even for an address.
+fn connect(
+    url: &HttpUrl,
+    question: &Question,
+    deadline: Deadline,
+) -> Result<(Link, &'static str), Readiness> {
+    let mut note = "";
+    let tcp = match &url.place {
+        Place::Socket(path) => {
+            return Ok((Link::unix(stream::unix(path, deadline)?, deadline), note));
+        }
+        Place::Host(host) => stream::tcp(host, deadline)?,
+        Place::Own(port) => stream::loopback(*port, deadline)?,
+    };
+    let peer = tcp.peer_addr().ok().map(|address| address.ip());
+    if matches!(url.place, Place::Own(_)) && peer.is_some_and(|address| address.is_ipv6()) {
+        note = " from [::1]";
+    }
+    // The request leaves in one write: nothing is gained by waiting for more of it.
+    let _ = tcp.set_nodelay(true);
+    if !url.tls {
+        return Ok((Link::tcp(tcp, deadline), note));
+    }
+    let config = question.tls(peer).map_err(Readiness::Refused)?;
+    let host = url
+        .uri
+        .host()
+        .unwrap_or_default()
+        .trim_start_matches('[')
+        .trim_end_matches(']');
+    let link =
+        Link::tls(tcp, deadline, config, host).map_err(|error| explain(error.into(), deadline))?;
+    Ok((link, note))
+}
+
+/// An agent for one request over one connection: no redirects, no proxy from the environment, no limit of its own.
+fn agent(parts: TransportParts) -> Agent {
+    let config = Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .proxy(None)
+        .max_idle_connections(0)
+        .allow_non_standard_methods(true)
+        .user_agent(concat!("portero/", env!("CARGO_PKG_VERSION")))
+        .build();
+    Agent::with_parts(config, parts, transport::NoResolver)
+}
+
+/// Whether `text` is in the first 64 KiB of the body. Comes back as soon as it is found: bodies need not end.
+fn body_contains(response: Response<Body>, text: &[u8]) -> io::Result<bool> {
+    if text.is_empty() {
+        return Ok(true);
+    }
+    let mut body = response.into_body().into_reader().take(BODY_LIMIT);
+    let (mut seen, mut chunk) = (Vec::new(), [0; 4096]);
+    loop {
+        let length = match body.read(&mut chunk) {
+            Ok(0) => return Ok(false),
+            Ok(length) => length,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        // An occurrence may begin in what was read before.
+        let start = seen.len().saturating_sub(text.len() - 1);
+        seen.extend_from_slice(&chunk[..length]);
+        if seen[start..]
+            .windows(text.len())
+            .any(|window| window == text)
+        {
+            return Ok(true);
+        }
+    }
+}
+
+/// What an error of the request means for readiness.
+fn explain(error: ureq::Error, deadline: Deadline) -> Readiness {
+    match error {
+        ureq::Error::Io(error) => explain_io(&error, deadline),
+        ureq::Error::Other(error) if error.is::<SpeaksTls>() => {
+            Readiness::Refused("it speaks TLS on this port: use https://".to_owned())
+        }
+        ureq::Error::Protocol(error) => {
+            let text = error.to_string();
+            let reason = text.strip_prefix("http parse fail: ").unwrap_or(&text);
+            Readiness::NotYet(format!(
+                "it does not speak HTTP: {}",
+                words::shortened(&words::printable(reason), 80)
+            ))
+        }
+        ureq::Error::LargeResponseHeader(..) => {
+            Readiness::NotYet("it does not speak HTTP: more than 64 KiB of header".to_owned())
+        }
+        error => Readiness::NotYet(words::shortened(&words::printable(&error.to_string()), 100)),
+    }
+}
+
+fn explain_io(error: &io::Error, deadline: Deadline) -> Readiness {
+    if let Some(error) = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>())
+    {
+        return Readiness::Refused(tls_refusal(error));
+    }
+    match error.kind() {
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => deadline.missed(),
+        _ => Readiness::NotYet(words::error(error)),
+    }
+}
+
+/// Why TLS did not come about, and what to do.
+fn tls_refusal(error: &rustls::Error) -> String {
+    use rustls::CertificateError as Bad;
+    let certificate = match error {
+        rustls::Error::InvalidMessage(_) => {
+            return "it does not speak TLS on this port: use http://".to_owned();
+        }
+        rustls::Error::InvalidCertificate(certificate) => certificate,
+        _ => {
+            return format!(
+                "no TLS: {}",
+                words::shortened(&words::printable(&error.to_string()), 100)
+            );
+        }
+    };
+    let reason = match certificate {
+        Bad::UnknownIssuer => "unknown issuer; give its CA with --ca-cert",
+        Bad::Expired | Bad::ExpiredContext { .. } => "it has expired",
+        Bad::NotValidYet | Bad::NotValidYetContext { .. } => {
+            "it is not valid yet (is the clock right?)"
+        }
+        Bad::NotValidForName | Bad::NotValidForNameContext { .. } => "it is for another name",
+        other => {
+            let text = other.to_string();
+            return format!(
+                "certificate refused: {}",
+                words::shortened(&words::printable(&text), 100)
+            );
+        }
+    };
+    format!("certificate refused: {reason}")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,74 @@
+//! Is the database ready: does a login with these credentials succeed, and does `SELECT 1` answer?
+//!
+//! `pg_isready` asks less: it says yes to a wrong password, a missing database and a server that has no connection left.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Notify;
+
+use super::Readiness;
+use crate::database::connect::Connector;
+use crate::database::diagnosis::Trouble;
+use crate::database::url::PostgresUrl;
+
+/// What the server sees as `application_name`, unless the URL has one.
+const APPLICATION_NAME: &str = "portero";
+
+/// How long the end of the connection may take.
+const GOODBYE: Duration = Duration::from_millis(100);
+
+/// Asks once. `timeout` bounds all of it: name lookup, connecting, TLS, login and query.
+pub fn ask(url: &PostgresUrl, timeout: Duration) -> Readiness {
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(reason) => return Readiness::NotYet(reason),
+    };
+    let readiness = runtime.block_on(async {
+        match tokio::time::timeout(timeout, select_one(url, timeout)).await {
+            Ok(Ok(())) => Readiness::Ready("SELECT 1".into()),
+            Ok(Err(Trouble::NotYet(reason))) => Readiness::NotYet(reason),
+            Ok(Err(Trouble::Refused(reason))) => Readiness::Refused(reason),
+            Err(_) => Readiness::NotYet("no answer in time (ETIMEDOUT)".into()),
+        }
+    });
+    // A name lookup may still sit in its thread; it must not hold up the answer.
+    runtime.shutdown_background();
+    readiness
+}
+
+/// Reads what the URL names, so that what no waiting can change is known before any wait.
+///
+/// # Errors
+/// A certificate that can't be read or parsed, with its name and errno; no user to log in as.
+pub fn check_files(url: &PostgresUrl) -> Result<(), String> {
+    Connector::new(url, APPLICATION_NAME).map(drop)
+}
+
+async fn select_one(url: &PostgresUrl, limit: Duration) -> Result<(), Trouble> {
+    let connector = Connector::new(url, APPLICATION_NAME).map_err(Trouble::Refused)?;
+    let ended = Arc::new(Notify::new());
+    let client = connector.connect(limit, Some(&ended)).await?;
+    client
+        .simple_query("SELECT 1")
+        .await
+        .map_err(|error| Trouble::from(&error))?;
+    // Say goodbye, or the server's log has an unexpected end of the connection for every probe.
+    drop(client);
+    let _ = tokio::time::timeout(GOODBYE, ended.notified()).await;
+    Ok(())
+}
+
+fn runtime() -> Result<Runtime, String> {
+    let built = Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build();
+    built.map_err(|error| {
+        format!(
+            "the network can't be set up: {}",
+            super::words::error(&error)
+        )
+    })
+}

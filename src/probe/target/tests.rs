@@ -1,0 +1,247 @@
+use super::*;
+use crate::exit::Exit;
+
+fn env() -> Environment {
+    [
+        (
+            "DATABASE_URL",
+            "postgresql+asyncpg://app:hunter2@db:5432/shop",
+        ),
+        (
+            "API",
+            "http://user:hunter2@api.internal:8080/health?token=hunter2",
+        ),
+        ("EMPTY", ""),
+        ("CHAIN", "DATABASE_URL"),
+        ("DOLLAR", "http://api/${EMPTY}"),
+        ("BAD", "tcp://hunter2"),
+    ]
+    .into_iter()
+    .collect()
+}
+
+fn parse(text: &str) -> Result<Target, Failure> {
+    Target::parse(OsStr::new(text), &env())
+}
+
+fn shown(text: &str) -> String {
+    parse(text).map_or_else(
+        |failure| panic!("{text}: {failure}"),
+        |target| target.to_string(),
+    )
+}
+
+fn tcp(name: &str, port: u16) -> Host {
+    Host {
+        name: name.to_owned(),
+        port,
+    }
+}
+
+#[test]
+fn every_form_of_a_target_is_understood() {
+    let table = [
+        ("tcp://db:5432", "db:5432"),
+        ("tcp://10.0.0.1:5432/", "10.0.0.1:5432"),
+        ("TCP://db:1", "db:1"),
+        ("db:5432", "db:5432"),
+        ("my_db.internal:65535", "my_db.internal:65535"),
+        ("postgres:5432", "postgres:5432"),
+        ("redis:6379", "redis:6379"),
+        ("[::1]:8000", "[::1]:8000"),
+        ("tcp://[2001:db8::1]:1", "[2001:db8::1]:1"),
+        ("http://api", "http://api/"),
+        ("http://api:80/x", "http://api/x"),
+        ("http://api:/x", "http://api/x"),
+        ("https://api:443", "https://api/"),
+        ("https://api:80/a/b", "https://api:80/a/b"),
+        ("HTTP://api:8080/Health", "http://api:8080/Health"),
+        ("http://[::1]/x", "http://[::1]/x"),
+        ("http://[::1]:8000/x", "http://[::1]:8000/x"),
+        ("http://api?x=1", "http://api/?***"),
+        ("http://api/x#part", "http://api/x"),
+        (
+            "http+unix:///run/app.sock:/health",
+            "http+unix:///run/app.sock:/health",
+        ),
+        (
+            "http+unix:///run/app.sock:/health?x=1",
+            "http+unix:///run/app.sock:/health?***",
+        ),
+        ("http+unix:///run/app.sock", "http+unix:///run/app.sock:/"),
+        ("unix:///run/app.sock", "unix:///run/app.sock"),
+        ("file:///run/ready file", "file:///run/ready file"),
+        (
+            "postgres://app:hunter2@db/shop",
+            "postgres://app@db:5432/shop",
+        ),
+        ("DATABASE_URL", "DATABASE_URL (postgres://db:5432/shop)"),
+        ("API", "API (http://api.internal:8080/health?***)"),
+        // To the letter: nothing in a variable's value is expanded.
+        ("DOLLAR", "DOLLAR (http://api/${EMPTY})"),
+    ];
+    for (text, name) in table {
+        assert_eq!(shown(text), name, "{text}");
+    }
+}
+
+#[test]
+fn every_scheme_of_postgres_is_one() {
+    for scheme in [
+        "postgres",
+        "postgresql",
+        "postgresql+asyncpg",
+        "postgresql+psycopg2",
+        "postgres+psycopg",
+        "cockroachdb",
+        "cockroachdb+psycopg2",
+        "postgis",
+        "psql",
+        "POSTGRES",
+        "jdbc:postgresql",
+        "JDBC:postgresql",
+    ] {
+        let target = parse(&format!("{scheme}://db/shop"))
+            .unwrap_or_else(|failure| panic!("{scheme}: {failure}"));
+        assert!(target.postgres().is_some(), "{scheme}");
+    }
+}
+
+#[test]
+fn hosts_and_ports_are_taken_apart() {
+    let table = [
+        ("db:5432", tcp("db", 5432)),
+        ("[::1]:8000", tcp("::1", 8000)),
+        ("tcp://127.0.0.1:1", tcp("127.0.0.1", 1)),
+        ("tcp://db:005432", tcp("db", 5432)),
+    ];
+    for (text, host) in table {
+        match parse(text).map(|target| target.kind) {
+            Ok(Kind::Tcp(found)) => assert_eq!(found, host, "{text}"),
+            other => panic!("{text}: {:?}", other.map(|kind| kind.to_string())),
+        }
+    }
+}
+
+#[test]
+fn http_urls_are_taken_apart() {
+    let Ok(Target {
+        kind: Kind::Http(url),
+        ..
+    }) = parse("https://us%40er:p%3Aw%2f@api:8443/a?b=c")
+    else {
+        panic!("not an http target")
+    };
+    assert_eq!(url.place, Place::Host(tcp("api", 8443)));
+    assert!(url.tls);
+    assert_eq!(url.uri.to_string(), "https://api:8443/a?b=c");
+    // us@er:p:w/ as RFC 7617 encodes it.
+    assert_eq!(url.authorization.as_deref(), Some("Basic dXNAZXI6cDp3Lw=="));
+
+    let Ok(Target {
+        kind: Kind::Http(url),
+        ..
+    }) = parse("http+unix:///run/a.sock:/b:/c?d")
+    else {
+        panic!("not an http target")
+    };
+    assert_eq!(url.place, Place::Socket("/run/a.sock".into()));
+    assert_eq!(url.uri.to_string(), "http://localhost/b:/c?d");
+}
+
+#[test]
+fn what_is_no_target_is_refused_with_the_remedy() {
+    let long = format!("unix:///{}", "x".repeat(108));
+    let table = [
+        ("", "HOST:PORT"),
+        ("my-db", "a host needs its port"),
+        ("10.0.0.1", "a host needs its port"),
+        ("db:", "1-65535"),
+        ("db:0", "1-65535"),
+        ("db:65536", "1-65535"),
+        ("db:+80", "1-65535"),
+        ("db:99999999999", "1-65535"),
+        (":5432", "host"),
+        ("d b:5432", "host"),
+        ("dä:5432", "host"),
+        ("tcp://db", "HOST:PORT"),
+        ("tcp://db:1/path", "1-65535"),
+        ("::1:8000", "brackets"),
+        ("[::1]", "a host needs its port"),
+        ("[::1:8000", "IPv6"),
+        ("[db]:80", "IPv6"),
+        ("[::1]x:80", "host"),
+        ("http://", "host"),
+        ("http:///path", "host"),
+        ("http://api:0/", "1-65535"),
+        ("http://api/a b", "percent-encode"),
+        ("http+unix://run/app.sock:/x", "http+unix:///path"),
+        ("http+unix://", "http+unix:///path"),
+        ("unix://run/app.sock", "unix:///path"),
+        (&long, "107 bytes"),
+        ("file://ready", "file:///path"),
+        ("mysql://db/shop", "postgres://"),
+        ("redis://db:6379", "not available yet"),
+        ("rediss://db:6379", "not available yet"),
+        ("UNSET", "UNSET is unset or empty"),
+        ("EMPTY", "EMPTY is unset or empty"),
+        ("CHAIN", "target CHAIN: the value"),
+    ];
+    for (text, part) in table {
+        let failure = parse(text).map_or_else(
+            |failure| failure,
+            |target| panic!("{text:?} was taken for {target}"),
+        );
+        assert_eq!(failure.exit, Exit::Failed, "{text:?}");
+        assert!(failure.message.contains(part), "{text:?}: {failure}");
+        assert!(!failure.message.contains('\n'), "{text:?}: {failure}");
+    }
+}
+
+#[test]
+fn a_password_is_never_shown() {
+    for text in [
+        "http://user:hunter2@api/x",
+        "http://hunter2@api/x",
+        "http://api/x?token=hunter2",
+        "https://a:hunter2@b:c@api/",
+        "http+unix:///run/a.sock:/?hunter2",
+        "DATABASE_URL",
+        "API",
+        "BAD",
+        "http://user:hunter2@/x",
+        "http://user:hunter2@api:0/x",
+        "http://user:hunter2/x@api/x",
+        "tcp://user:hunter2@db:1",
+        "redis://:hunter2@cache:6379",
+        "rediss://user:hunter2@cache:6379/0",
+        "mysql://user:hunter2@db/shop",
+        "user:hunter2@db:5432",
+        "weird hunter2://x@y",
+        "postgres://app:hunter2@bad/shop",
+        "mysql://db/shop?password=hunter2",
+    ] {
+        let said = match parse(text) {
+            Ok(target) => format!("{target} {target:?}"),
+            Err(failure) => failure.to_string(),
+        };
+        assert!(!said.contains("hunter2"), "{text}: {said}");
+    }
+}
+
+#[test]
+fn paths_need_not_be_utf8() {
+    let text = OsStr::from_bytes(b"file:///run/\xff");
+    assert!(Target::parse(text, &env()).is_ok());
+    let failure = Target::parse(OsStr::from_bytes(b"http://\xff/"), &env());
+    assert!(failure.is_err_and(|failure| failure.message.contains("UTF-8")));
+}
+
+#[test]
+fn the_own_server_is_probed_on_loopback() {
+    let target = Target::own_http(8000, "/health").unwrap_or_else(|failure| panic!("{failure}"));
+    assert_eq!(target.to_string(), "http://127.0.0.1:8000/health");
+    assert!(Target::own_http(0, "/").is_err());
+    assert!(Target::own_http(1, "health").is_err());
+    assert!(Target::own_http(1, "/a b").is_err());
+}

@@ -1,0 +1,83 @@
+use super::*;
+
+fn settings(mode: SslMode, file: &str) -> TlsSettings {
+    let roots = Some(TrustedRoots::File(file.into()));
+    TlsSettings {
+        mode,
+        roots,
+        certificate: None,
+        key: None,
+        direct: false,
+        home: None,
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_used_is_named_with_its_errno() {
+    for mode in [
+        SslMode::Prefer,
+        SslMode::Require,
+        SslMode::VerifyCa,
+        SslMode::VerifyFull,
+    ] {
+        let missing = settings(mode, "/nonexistent/ca.pem")
+            .client_config()
+            .err()
+            .unwrap_or_default();
+        assert_eq!(
+            missing, "can't read /nonexistent/ca.pem: no such file or directory (ENOENT)",
+            "{mode:?}"
+        );
+        let empty = settings(mode, "/dev/null")
+            .client_config()
+            .err()
+            .unwrap_or_default();
+        assert_eq!(empty, "/dev/null has no certificate in PEM", "{mode:?}");
+    }
+}
+
+#[test]
+fn modes_that_never_verify_read_no_roots() {
+    assert!(
+        settings(SslMode::RequireUnverified, "/nonexistent/ca.pem")
+            .client_config()
+            .is_ok()
+    );
+    let ca_cert = Some("/nonexistent/ca.pem".into());
+    let insecure = Verification {
+        ca_cert,
+        insecure: true,
+    };
+    assert!(client_config(&insecure, true).is_ok());
+    assert!(
+        client_config(
+            &Verification {
+                insecure: false,
+                ..insecure.clone()
+            },
+            false
+        )
+        .is_ok()
+    );
+    assert!(
+        client_config(
+            &Verification {
+                insecure: false,
+                ..insecure
+            },
+            true
+        )
+        .is_err()
+    );
+}
+
+#[test]
+fn explanations_point_to_the_cure() {
+    let unknown = Error::InvalidCertificate(CertificateError::UnknownIssuer);
+    assert_eq!(
+        explain(&unknown),
+        "certificate refused: no trusted root has signed it"
+    );
+    let name = Error::InvalidCertificate(CertificateError::NotValidForName);
+    assert!(explain(&name).contains("subjectAltName"));
+}

@@ -1,0 +1,349 @@
+//! Where the command line, the environment and the defaults come together: for each option the value that counts.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::time::Duration;
+
+use crate::cli::{Kind, OPTIONS, Opt, Split, Typed};
+use crate::exit::Failure;
+use crate::setup::environment::Environment;
+use crate::setup::expand::expand;
+use crate::setup::words;
+
+/// Options that are read, validated and shown, but whose work is not done yet.
+const NOT_AVAILABLE: &[Opt] = &[
+    Opt::Chown,
+    Opt::KeepCap,
+    Opt::MigrateOnce,
+    Opt::MigrateTable,
+    Opt::Live,
+];
+
+/// The options of one command, with an environment to read and to expand from.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings<'a> {
+    /// The command line.
+    pub typed: &'a Typed,
+    /// The environment: as it was inherited, or resolved.
+    pub environment: &'a Environment,
+}
+
+impl Settings<'_> {
+    /// Refuses what can't be done yet, rather than doing nothing about it.
+    ///
+    /// # Errors
+    /// 125, naming the option.
+    pub fn refuse_unavailable(&self) -> Result<(), Failure> {
+        match NOT_AVAILABLE
+            .iter()
+            .find(|&&opt| OPTIONS[opt as usize].is_of(self.typed.mode) && self.is_given(opt))
+        {
+            Some(&opt) => Err(Failure::failed(format!(
+                "{}: not available yet",
+                self.origin(opt)
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the option was given, on the command line or by its variable.
+    pub fn is_given(&self, opt: Opt) -> bool {
+        !self.typed.values(opt).is_empty()
+            || self
+                .variable(opt)
+                .is_some_and(|_| self.switch(opt) != Ok(false))
+    }
+
+    /// A switch: given on the command line, or its variable's word.
+    ///
+    /// # Errors
+    /// A variable that holds neither a yes nor a no.
+    pub fn switch(&self, opt: Opt) -> Result<bool, Failure> {
+        if !self.typed.values(opt).is_empty() {
+            return Ok(true);
+        }
+        if OPTIONS[opt as usize].kind != Kind::Switch {
+            return Ok(self.variable(opt).is_some());
+        }
+        let Some(value) = self.variable(opt) else {
+            return Ok(false);
+        };
+        match value.to_string_lossy().to_ascii_lowercase().as_str() {
+            "1" | "true" | "yes" | "on" => Ok(true),
+            "0" | "false" | "no" | "off" => Ok(false),
+            other => Err(self.invalid(
+                opt,
+                &format!("'{other}' is neither 1, true, yes, on nor 0, false, no, off"),
+            )),
+        }
+    }
+
+    /// One value, expanded, or the option's default.
+    ///
+    /// # Errors
+    /// What expansion says.
+    pub fn value(&self, opt: Opt) -> Result<Option<OsString>, Failure> {
+        let default = OPTIONS[opt as usize].default;
+        match self.raw(opt).last() {
+            Some(text) => {
+                let text = expand(text, self.environment)
+                    .map_err(|error| self.invalid(opt, &error))?
+                    .text;
+                Ok(Some(text).filter(|text| !text.is_empty()))
+            }
+            None => Ok(Some(OsString::from(default)).filter(|text| !text.is_empty())),
+        }
+    }
+
+    /// One value that must be text.
+    ///
+    /// # Errors
+    /// What expansion says; bytes that are not UTF-8.
+    pub fn text(&self, opt: Opt) -> Result<Option<String>, Failure> {
+        let text = self.value(opt)?.map(OsString::into_string).transpose();
+        text.map_err(|_| self.invalid(opt, "it is not UTF-8"))
+    }
+
+    /// A duration that limits something: `None` is no limit. Zero is refused, as tools disagree on what it means.
+    ///
+    /// # Errors
+    /// Anything but a duration.
+    pub fn limit(&self, opt: Opt) -> Result<Option<Duration>, Failure> {
+        match self.text(opt)? {
+            None => Ok(None),
+            Some(text) => parse_limit(&text).map_err(|error| self.invalid(opt, &error)),
+        }
+    }
+
+    /// The items of a list, split first and expanded then; an item that vanished through `:-` drops out.
+    ///
+    /// # Errors
+    /// What expansion says.
+    pub fn list(&self, opt: Opt) -> Result<Vec<OsString>, Failure> {
+        let Kind::List(split) = OPTIONS[opt as usize].kind else {
+            return Ok(self.value(opt)?.into_iter().collect());
+        };
+        let items = self
+            .raw(opt)
+            .into_iter()
+            .flat_map(|text| split_items(&text, split))
+            .collect::<Vec<_>>();
+        self.expand_all(&self.origin(opt), items)
+    }
+
+    /// The items of a list as they stand, for those whose expansion has a time of its own.
+    pub fn items(&self, opt: Opt) -> Vec<OsString> {
+        let Kind::List(split) = OPTIONS[opt as usize].kind else {
+            return self.raw(opt);
+        };
+        self.raw(opt)
+            .into_iter()
+            .flat_map(|text| split_items(&text, split))
+            .collect()
+    }
+
+    /// TARGETs: the operands, or else the variable's, split and expanded.
+    ///
+    /// # Errors
+    /// What expansion says.
+    pub fn targets(&self, variable: &str) -> Result<Vec<OsString>, Failure> {
+        if self.typed.operands.is_empty() {
+            let items = self
+                .environment
+                .given(variable)
+                .map_or_else(Vec::new, |text| split_items(text, Split::Words));
+            return self.expand_all(variable, items);
+        }
+        let items = self
+            .typed
+            .operands
+            .iter()
+            .flat_map(|text| split_items(text, Split::Words))
+            .collect();
+        self.expand_all("TARGET", items)
+    }
+
+    /// A list of commands, split into words first and expanded then.
+    ///
+    /// # Errors
+    /// What the word rules or expansion say.
+    pub fn commands(&self, opt: Opt) -> Result<Vec<Vec<Vec<OsString>>>, Failure> {
+        let mut chains = Vec::new();
+        for text in self.raw(opt) {
+            let commands =
+                words::commands(text.as_bytes()).map_err(|error| self.invalid(opt, &error))?;
+            for chain in commands {
+                chains.push(
+                    chain
+                        .into_iter()
+                        .map(|words| self.expand_words(opt, words))
+                        .collect::<Result<_, _>>()?,
+                );
+            }
+        }
+        Ok(chains)
+    }
+
+    /// An error about `opt`, under the name by which it was given.
+    pub fn invalid(&self, opt: Opt, why: &str) -> Failure {
+        Failure::failed(format!("{}: {why}", self.origin(opt)))
+    }
+
+    /// `--option`, or its variable when that is where the value comes from.
+    pub fn origin(&self, opt: Opt) -> String {
+        let option = &OPTIONS[opt as usize];
+        if self.typed.values(opt).is_empty() && self.variable(opt).is_some() {
+            return option.variable();
+        }
+        format!("--{}", option.long)
+    }
+
+    fn raw(&self, opt: Opt) -> Vec<OsString> {
+        match self.typed.values(opt) {
+            [] => self
+                .variable(opt)
+                .map(OsStr::to_os_string)
+                .into_iter()
+                .collect(),
+            typed => typed.to_vec(),
+        }
+    }
+
+    fn variable(&self, opt: Opt) -> Option<&OsStr> {
+        let option = &OPTIONS[opt as usize];
+        if option.has_variable() {
+            self.environment.given(option.variable())
+        } else {
+            None
+        }
+    }
+
+    fn expand_words(&self, opt: Opt, words: Vec<Vec<u8>>) -> Result<Vec<OsString>, Failure> {
+        let expand_word = |word: Vec<u8>| {
+            expand(&OsString::from_vec(word), self.environment).map(|word| word.text)
+        };
+        words
+            .into_iter()
+            .map(expand_word)
+            .collect::<Result<_, _>>()
+            .map_err(|error| self.invalid(opt, &error))
+    }
+
+    fn expand_all(&self, origin: &str, items: Vec<OsString>) -> Result<Vec<OsString>, Failure> {
+        let mut expanded = Vec::with_capacity(items.len());
+        for item in items {
+            let item = expand(&item, self.environment)
+                .map_err(|error| Failure::failed(format!("{origin}: {error}")))?;
+            if !item.vanished {
+                expanded.push(item.text);
+            }
+        }
+        Ok(expanded)
+    }
+}
+
+fn split_items(text: &OsStr, split: Split) -> Vec<OsString> {
+    let is_separator = |byte: &u8| match split {
+        Split::Words => byte.is_ascii_whitespace(),
+        Split::Commas => byte.is_ascii_whitespace() || *byte == b',',
+        Split::Lines => *byte == b'\n',
+        Split::Commands => false,
+    };
+    let items = text
+        .as_bytes()
+        .split(is_separator)
+        .filter(|item| !item.is_empty());
+    items
+        .map(|item| OsStr::from_bytes(item).to_os_string())
+        .collect()
+}
+
+fn parse_limit(text: &str) -> Result<Option<Duration>, String> {
+    if text == "none" {
+        return Ok(None);
+    }
+    match parse_duration(text) {
+        Some(Duration::ZERO) => Err(format!(
+            "'{text}' would be no time at all: say 'none' for no limit, or a real time such as 5s"
+        )),
+        Some(limit) => Ok(Some(limit)),
+        None => Err(format!(
+            "'{text}' is not a duration: 250ms, 5s, 2m, 1h, 1m30s, a bare number of seconds, or 'none'"
+        )),
+    }
+}
+
+/// `250ms`, `5s`, `1m30s`, or a bare number of seconds. `None` for anything else.
+fn parse_duration(text: &str) -> Option<Duration> {
+    if let Some(seconds) = digits(text) {
+        return Some(Duration::from_secs(seconds));
+    }
+    let (mut rest, mut total) = (text, Duration::ZERO);
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit())?;
+        let number = digits(&rest[..end])?;
+        let unit_end = rest[end..]
+            .find(|c: char| c.is_ascii_digit())
+            .map_or(rest.len(), |length| end + length);
+        let part = match &rest[end..unit_end] {
+            "ms" => Duration::from_millis(number),
+            "s" => Duration::from_secs(number),
+            "m" => Duration::from_secs(number.checked_mul(60)?),
+            "h" => Duration::from_secs(number.checked_mul(3600)?),
+            _ => return None,
+        };
+        total = total.checked_add(part)?;
+        rest = &rest[unit_end..];
+    }
+    Some(total).filter(|_| !text.is_empty())
+}
+
+/// A number of digits only: `str::parse` would take a sign.
+fn digits(text: &str) -> Option<u64> {
+    let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    // A century is enough, and keeps every sum with an `Instant` within its range.
+    text.parse()
+        .ok()
+        .filter(|&number| plain && number <= 100 * 365 * 24 * 3600)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_the_contracts_forms_and_nothing_else() {
+        let millis =
+            |text: &str| parse_limit(text).map(|limit| limit.map(|limit| limit.as_millis()));
+        let table = [
+            ("250ms", 250),
+            ("5s", 5000),
+            ("2m", 120_000),
+            ("1h", 3_600_000),
+            ("1m30s", 90_000),
+            ("7", 7000),
+        ];
+        for (text, expected) in table {
+            assert_eq!(millis(text), Ok(Some(expected)), "{text}");
+        }
+        assert_eq!(millis("none"), Ok(None));
+        for text in [
+            "",
+            "0",
+            "0s",
+            "-1",
+            "+1",
+            "1.5s",
+            "5 s",
+            "s",
+            "5x",
+            "1m30",
+            "ms",
+            "99999999999999999999",
+            "None",
+            "0ms",
+        ] {
+            assert!(millis(text).is_err(), "{text}");
+        }
+    }
+}

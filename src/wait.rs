@@ -1,0 +1,281 @@
+//! `portero wait`: asks every target until all are ready, or the limit.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use log::{info, warn};
+
+use crate::exit::{Exit, Failure};
+use crate::plan::WaitPlan;
+use crate::probe::target::Target;
+use crate::probe::{self, Deadline, Question, Readiness, words};
+
+/// The pause after the first try.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long one try may take: a connection that hangs must not use up the whole wait.
+const TRY_LIMIT: Duration = Duration::from_secs(5);
+
+/// How often a wait shows that it is alive.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
+
+/// A target that is ready sooner than this, and at once, is worth one line and not two.
+const SILENCE: Duration = Duration::from_millis(250);
+
+/// How many different reasons of one target are logged; one that makes up a new one each time must not flood the log.
+const REASONS: usize = 20;
+
+/// Waits until every target of the plan is ready.
+///
+/// # Errors
+/// At once, what no waiting can change: a certificate's file that can't be read (125). At the limit: a target
+/// that is not ready yet (124), or that answers and says no (125); the line lists each with its last reason.
+pub fn run(plan: &WaitPlan) -> Result<(), Failure> {
+    let question = Arc::new(Question::of_wait(plan.verification.clone()));
+    for target in &plan.targets {
+        question.check(target)?;
+    }
+    let (sender, receiver) = mpsc::channel();
+    let mut vigil = Vigil::new(plan);
+    for (index, target) in plan.targets.iter().enumerate() {
+        let asker = Asker {
+            index,
+            target: target.clone(),
+            question: Arc::clone(&question),
+            try_limit: plan.timeout.map_or(TRY_LIMIT, |limit| limit.min(TRY_LIMIT)),
+            max_interval: plan.max_interval,
+        };
+        let sender = sender.clone();
+        thread::Builder::new()
+            .name("wait".to_owned())
+            .spawn(move || asker.ask_until_ready(&sender))
+            .map_err(|error| Failure::failed(format!("no thread to wait for {target}: {error}")))?;
+    }
+    drop(sender);
+    vigil.keep(&receiver)
+}
+
+/// What one thread does: it asks one target.
+struct Asker {
+    index: usize,
+    target: Target,
+    question: Arc<Question>,
+    try_limit: Duration,
+    max_interval: Duration,
+}
+
+/// One target's answer, by its index in the plan.
+type Answer = (usize, Readiness);
+
+impl Asker {
+    /// Tells every answer; ends when one is ready or nobody listens any more.
+    fn ask_until_ready(&self, answers: &Sender<Answer>) {
+        let mut pause = FIRST_PAUSE.min(self.max_interval);
+        loop {
+            let answer = probe::ask(
+                &self.target,
+                &self.question,
+                Deadline::after(Some(self.try_limit)),
+            );
+            let ready = matches!(answer, Readiness::Ready(_));
+            if answers.send((self.index, answer)).is_err() || ready {
+                return;
+            }
+            thread::sleep(with_jitter(pause));
+            pause = (pause * 2).min(self.max_interval);
+        }
+    }
+}
+
+/// Between half of `pause` and all of it, so that replicas that started together do not knock together.
+fn with_jitter(pause: Duration) -> Duration {
+    // The only randomness that std has; it is good enough to spread knocks.
+    let random = RandomState::new().build_hasher().finish() % 1024;
+    pause / 2 + (pause / 2) * u32::try_from(random).unwrap_or(0) / 1024
+}
+
+/// What is known of one target.
+struct Watched<'a> {
+    target: &'a Target,
+    /// The last answer, when there was one.
+    last: Option<Readiness>,
+    /// The reasons that were logged.
+    said: Vec<String>,
+}
+
+/// The side that listens, logs and keeps the limit.
+struct Vigil<'a> {
+    watched: Vec<Watched<'a>>,
+    started: Instant,
+    limit: Option<Duration>,
+    announced: bool,
+}
+
+impl<'a> Vigil<'a> {
+    fn new(plan: &'a WaitPlan) -> Self {
+        let watched = plan
+            .targets
+            .iter()
+            .map(|target| Watched {
+                target,
+                last: None,
+                said: Vec::new(),
+            })
+            .collect();
+        Self {
+            watched,
+            started: Instant::now(),
+            limit: plan.timeout,
+            announced: false,
+        }
+    }
+
+    /// Listens until all are ready or the limit has come.
+    fn keep(&mut self, answers: &Receiver<Answer>) -> Result<(), Failure> {
+        let mut next_sign = SIGN_OF_LIFE;
+        while self.outstanding().next().is_some() {
+            let elapsed = self.started.elapsed();
+            if self.limit.is_some_and(|limit| elapsed >= limit) {
+                return Err(self.verdict());
+            }
+            if elapsed >= next_sign {
+                self.show_life(elapsed);
+                next_sign = elapsed + SIGN_OF_LIFE;
+            }
+            let wake = [
+                Some(next_sign),
+                self.limit,
+                (!self.announced).then_some(SILENCE),
+            ];
+            let wake = wake
+                .into_iter()
+                .flatten()
+                .filter(|&at| at > elapsed)
+                .min()
+                .unwrap_or(next_sign);
+            match answers.recv_timeout(wake.saturating_sub(elapsed)) {
+                Ok((index, answer)) => self.hear(index, answer),
+                Err(RecvTimeoutError::Timeout) => self.announce(),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Failure::failed(
+                        "the wait ended before its targets were ready",
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Says what is waited for, once.
+    fn announce(&mut self) {
+        if !self.announced {
+            self.announced = true;
+            let names: Vec<_> = self
+                .outstanding()
+                .map(|watched| watched.target.to_string())
+                .collect();
+            let limit = self.limit.map_or("without a limit".to_owned(), |limit| {
+                format!("up to {}", words::duration(limit))
+            });
+            info!("waiting for {} ({limit})", names.join(", "));
+        }
+    }
+
+    /// Takes note of an answer, and logs it when it is news.
+    fn hear(&mut self, index: usize, answer: Readiness) {
+        if !matches!(answer, Readiness::Ready(_)) {
+            self.announce();
+        }
+        let elapsed = self.started.elapsed();
+        let Some(watched) = self.watched.get_mut(index) else {
+            return;
+        };
+        let target = watched.target;
+        match &answer {
+            Readiness::Ready(_) => info!("{target} is ready after {}", words::duration(elapsed)),
+            Readiness::NotYet(reason) if watched.is_news(reason) => info!("{target}: {reason}"),
+            Readiness::Refused(reason) if watched.is_news(reason) => warn!(
+                "{target}: {reason}; it answers, and says no: waiting will hardly change that; check {}",
+                what_to_check(target)
+            ),
+            Readiness::NotYet(_) | Readiness::Refused(_) => {}
+        }
+        watched.last = Some(answer);
+    }
+
+    fn show_life(&mut self, elapsed: Duration) {
+        self.announce();
+        let elapsed = words::duration(elapsed);
+        let limit = self.limit.map_or("no limit".to_owned(), words::duration);
+        let of = if self.limit.is_some() { " of " } else { ", " };
+        for watched in self.outstanding() {
+            info!(
+                "still waiting for {} ({elapsed}{of}{limit}): {}",
+                watched.target,
+                watched.reason()
+            );
+        }
+    }
+
+    /// What the limit finds. One target that says no outweighs others that only take their time.
+    fn verdict(&self) -> Failure {
+        let refused = self
+            .outstanding()
+            .any(|watched| matches!(watched.last, Some(Readiness::Refused(_))));
+        let exit = if refused {
+            Exit::Failed
+        } else {
+            Exit::TimedOut
+        };
+        let reasons: Vec<_> = self
+            .outstanding()
+            .map(|watched| format!("{}: {}", watched.target, watched.reason()))
+            .collect();
+        let limit = self.limit.map(words::duration).unwrap_or_default();
+        Failure::new(
+            exit,
+            format!("not ready after {limit}: {}", reasons.join("; ")),
+        )
+    }
+
+    fn outstanding(&self) -> impl Iterator<Item = &Watched<'a>> {
+        self.watched
+            .iter()
+            .filter(|watched| !matches!(watched.last, Some(Readiness::Ready(_))))
+    }
+}
+
+impl Watched<'_> {
+    /// Why it is not ready, by its last answer.
+    fn reason(&self) -> &str {
+        match &self.last {
+            Some(Readiness::NotYet(reason) | Readiness::Refused(reason)) => reason,
+            Some(Readiness::Ready(_)) | None => "no answer",
+        }
+    }
+
+    /// Whether `reason` is to be logged: the first time that it is heard.
+    fn is_news(&mut self, reason: &str) -> bool {
+        if self.said.len() >= REASONS || self.said.iter().any(|said| said == reason) {
+            return false;
+        }
+        self.said.push(reason.to_owned());
+        true
+    }
+}
+
+/// Where to look when a target says no.
+fn what_to_check(target: &Target) -> &'static str {
+    if target.postgres().is_some() {
+        "user, password, database and sslmode of its URL"
+    } else {
+        "the URL's scheme, the server's certificate and --ca-cert"
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,63 @@
+//! The release binary: static, and small.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::pedantic,
+    clippy::type_complexity,
+    missing_docs
+)]
+
+mod common;
+
+use std::path::PathBuf;
+
+use common::{Run, tool};
+
+/// The file named by `PORTERO_RELEASE`, or else the one that `cargo build --release` makes.
+fn release() -> PathBuf {
+    let built = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+        .with_file_name(format!("{}-unknown-linux-musl", std::env::consts::ARCH))
+        .join("release/portero");
+    let path = std::env::var_os("PORTERO_RELEASE").map_or(built, PathBuf::from);
+    assert!(
+        path.is_file(),
+        "{} is missing: run `cargo build --release` first",
+        path.display()
+    );
+    path
+}
+
+#[test]
+fn it_is_static() {
+    let finished = Run::program(tool("ldd"))
+        .arg(release())
+        .env("LC_ALL", "C")
+        .finish();
+    let said = format!("{}{}", finished.stdout, finished.stderr);
+    let is_static = said.contains("not a dynamic executable") || said.contains("statically linked");
+    assert!(is_static, "it needs libraries{finished}");
+}
+
+#[test]
+fn it_is_no_larger_than_2_4_mb() {
+    let size = std::fs::metadata(release()).unwrap().len();
+    assert!(size <= 2_400_000, "{size} bytes");
+    assert!(size > 100_000, "{size} bytes: that can't be all of it");
+}
+
+#[test]
+fn it_runs() {
+    let version = format!("portero {}\n", env!("CARGO_PKG_VERSION"));
+    Run::program(release())
+        .arg("--version")
+        .finish()
+        .assert_exit(0)
+        .assert_stdout(&version);
+    Run::program(release())
+        .args(["--", "sh", "-c", "exit 7"])
+        .pid1()
+        .finish()
+        .assert_exit(7)
+        .assert_stderr("");
+}

@@ -1,0 +1,498 @@
+//! The command line: what is shown, what is refused, and that a refusal starts nothing.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::pedantic,
+    clippy::type_complexity,
+    missing_docs
+)]
+
+mod common;
+
+use common::{Ended, Finished, Run, TempDir};
+
+const ENVIRONMENT: &[&str] = &["secret", "default-port", "default", "expand-args"];
+const IDENTITY: &[&str] = &[
+    "user",
+    "chown",
+    "keep-cap",
+    "allow-new-privileges",
+    "require-non-root",
+];
+const OUTPUT: &[&str] = &["log-level", "log-format"];
+const DEPENDENCIES: &[&str] = &[
+    "wait",
+    "database",
+    "wait-timeout",
+    "wait-max-interval",
+    "ca-cert",
+    "insecure",
+];
+const MIGRATIONS: &[&str] = &[
+    "migrate",
+    "migrate-once",
+    "migrate-table",
+    "lock-name",
+    "lock-timeout",
+    "no-lock",
+];
+const STOPPING: &[&str] = &[
+    "signal-child-only",
+    "map-signal",
+    "stop-delay",
+    "stop-timeout",
+];
+const RUN_ONLY: &[&str] = &["only-for", "skip", "map-exit", "orphan-grace", "exec"];
+const PROBING: &[&str] = &[
+    "path", "port", "timeout", "status", "method", "header", "contains", "ca-cert", "insecure",
+    "live",
+];
+
+fn assert_shows(help: &Finished, options: &[&str], prefix: &str) {
+    for option in options {
+        let variable = format!("{prefix}{}", option.replace('-', "_").to_uppercase());
+        let has = |word: &str| {
+            help.stdout
+                .split(|c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '_'))
+                .any(|found| found == word)
+        };
+        assert!(
+            has(&format!("--{option}")),
+            "the help lacks --{option}{help}"
+        );
+        assert!(has(&variable), "the help lacks {variable}{help}");
+    }
+}
+
+#[test]
+fn the_help_of_each_command_shows_every_option_with_its_variable() {
+    let table: [(&[&str], &[&[&str]]); 4] = [
+        (
+            &[],
+            &[
+                ENVIRONMENT,
+                IDENTITY,
+                OUTPUT,
+                DEPENDENCIES,
+                MIGRATIONS,
+                STOPPING,
+                RUN_ONLY,
+            ],
+        ),
+        (&["wait"], &[ENVIRONMENT, IDENTITY, OUTPUT, DEPENDENCIES]),
+        (
+            &["migrate"],
+            &[
+                ENVIRONMENT,
+                IDENTITY,
+                OUTPUT,
+                DEPENDENCIES,
+                MIGRATIONS,
+                STOPPING,
+            ],
+        ),
+        (&["healthcheck"], &[ENVIRONMENT, IDENTITY, OUTPUT]),
+    ];
+    for (command, groups) in table {
+        let help = Run::portero().args(command).arg("--help").finish();
+        help.assert_exit(0).assert_stderr("");
+        for group in groups {
+            assert_shows(&help, group, "PORTERO_");
+        }
+        help.assert_stdout_contains("--dry-run");
+        if command == ["healthcheck"] {
+            assert_shows(&help, PROBING, "PORTERO_HEALTH_");
+            help.assert_stdout_contains("PORTERO_HEALTH_TARGET");
+        }
+    }
+}
+
+#[test]
+fn the_short_help_is_shorter_than_the_long_one_and_names_the_four_commands() {
+    let short = Run::portero().arg("-h").finish();
+    let long = Run::portero().arg("--help").finish();
+    short.assert_exit(0).assert_stderr("");
+    assert!(
+        short.stdout.len() < long.stdout.len(),
+        "not shorter than --help{short}"
+    );
+    for usage in [
+        "portero wait",
+        "portero migrate",
+        "portero healthcheck",
+        "COMMAND",
+    ] {
+        short.assert_stdout_contains(usage);
+    }
+}
+
+#[test]
+fn the_help_tells_the_exit_codes() {
+    let help = Run::portero().arg("--help").finish();
+    for code in ["124", "125", "126", "127", "128"] {
+        help.assert_stdout_contains(code);
+    }
+}
+
+#[test]
+fn the_version_is_that_of_the_package() {
+    let expected = format!("portero {}\n", env!("CARGO_PKG_VERSION"));
+    Run::portero()
+        .arg("--version")
+        .finish()
+        .assert_exit(0)
+        .assert_stdout(&expected)
+        .assert_stderr("");
+}
+
+/// Runs portero with a COMMAND that leaves a mark; a usage error is one line, one code, and no mark.
+fn assert_refused(before: &[&str], environment: &[(&str, &str)]) -> Finished {
+    let directory = TempDir::new();
+    let mark = directory.join("started");
+    let mut run = Run::portero().args(before).args(["--", "touch"]).arg(&mark);
+    for (name, value) in environment {
+        run = run.env(name, value);
+    }
+    let finished = run.finish();
+    finished
+        .assert_exit(125)
+        .assert_one_error_line()
+        .assert_stdout("");
+    assert!(!mark.exists(), "COMMAND was started{finished}");
+    finished
+}
+
+#[test]
+fn a_usage_error_is_one_line_and_125_and_starts_nothing() {
+    type Case = (
+        &'static [&'static str],
+        &'static [(&'static str, &'static str)],
+        &'static str,
+    );
+    let table: &[Case] = &[
+        (&["--nope"], &[], "--nope"),
+        (&["--default-prt", "80"], &[], "--default-prt"),
+        (&["--default-port", "80a"], &[], "80a"),
+        (&["--default-port", "0"], &[], "0"),
+        (&["--default-port", "65536"], &[], "65536"),
+        (&["--default-port", "8000"], &[("PORT", "80a")], "80a"),
+        (&["--default-port", "8000"], &[("PORT", "-1")], "-1"),
+        (&[], &[("PORTERO_DEFAULT_PORT", "x9")], "x9"),
+        (&["--default", "NOEQUALS"], &[], "NOEQUALS"),
+        (&["--wait", "gopher://nowhere"], &[], "gopher"),
+        (&["--wait", "tcp://127.0.0.1"], &[], "127.0.0.1"),
+        (&["--wait", "tcp://127.0.0.1:99999"], &[], "99999"),
+        (&["--wait", "http://"], &[], "http://"),
+        (&["--wait", "NO_SUCH_VARIABLE"], &[], "NO_SUCH_VARIABLE"),
+        (&["--database", "postgres://[::1:5432/x"], &[], "database"),
+        (&["--database", "http://127.0.0.1:1/"], &[], "database"),
+        (&["--database", "DATABASE_URL"], &[], "DATABASE_URL"),
+        (&["--wait-timeout", "0"], &[], "none"),
+        (&["--wait-timeout", "5 s"], &[], "5 s"),
+        (&["--wait-timeout", "-1"], &[], "-1"),
+        (&["--wait-timeout", "soon"], &[], "soon"),
+        (&["--migrate", "true"], &[], "--database"),
+        (&["--no-lock", "--migrate", "true | cat"], &[], "sh -c"),
+        (&["--no-lock", "--migrate", "true; false"], &[], "sh -c"),
+        (&["--no-lock", "--migrate", "'open"], &[], "open"),
+        (&["--no-lock", "--migrate", "true && "], &[], "&&"),
+        (&["--log-level", "loud"], &[], "loud"),
+        (&[], &[("PORTERO_EXPAND_ARGS", "maybe")], "maybe"),
+    ];
+    for (arguments, environment, named) in table {
+        assert_refused(arguments, environment).assert_stderr_contains(named);
+    }
+}
+
+#[test]
+fn a_url_that_is_refused_does_not_give_its_password_away() {
+    for url in [
+        "postgres://u:hunter2@[::1:5432/x",
+        "http://u:hunter2@",
+        "tcp://u:hunter2@h:99999",
+        "nope://u:hunter2@h/",
+    ] {
+        for option in ["--wait", "--database"] {
+            assert_refused(&[option, url], &[]).assert_never_says("hunter2");
+            assert_refused(&[option, "URL"], &[("URL", url)]).assert_never_says("hunter2");
+        }
+    }
+}
+
+#[test]
+fn without_a_command_there_is_one_line_and_125() {
+    let table: [&[&str]; 5] = [&[], &["--"], &["--default-port", "80"], &["--", ""], &[""]];
+    for arguments in table {
+        Run::portero()
+            .args(arguments)
+            .finish()
+            .assert_exit(125)
+            .assert_one_error_line()
+            .assert_stdout("");
+    }
+}
+
+#[test]
+fn the_other_commands_refuse_in_the_same_way() {
+    let table: [(&[&str], i32); 9] = [
+        (&["wait", "--nope"], 125),
+        (&["wait"], 125),
+        (&["wait", "gopher://nowhere"], 125),
+        (&["migrate", "--nope"], 125),
+        (&["migrate", "--", "true"], 125),
+        (&["migrate", "--no-lock"], 125),
+        (&["healthcheck", "--nope"], 1),
+        (&["healthcheck", "--timeout", "0"], 1),
+        (&["healthcheck", "gopher://nowhere"], 1),
+    ];
+    for (arguments, code) in table {
+        Run::portero()
+            .args(arguments)
+            .finish()
+            .assert_exit(code)
+            .assert_one_error_line()
+            .assert_stdout("");
+    }
+}
+
+#[test]
+fn what_follows_command_belongs_to_it() {
+    let table: [(&[&str], &str); 5] = [
+        (
+            &["echo", "--version", "--nope", "-h"],
+            "--version --nope -h\n",
+        ),
+        (&["--", "echo", "--", "x"], "-- x\n"),
+        (
+            &["--default-port", "80", "echo", "--default-port", "y"],
+            "--default-port y\n",
+        ),
+        (
+            &["--", "sh", "-c", "echo \"$0 $*\"", "wait", "healthcheck"],
+            "wait healthcheck\n",
+        ),
+        (&["echo", "wait"], "wait\n"),
+    ];
+    for (arguments, stdout) in table {
+        Run::portero()
+            .args(arguments)
+            .finish()
+            .assert_exit(0)
+            .assert_stdout(stdout)
+            .assert_stderr("");
+    }
+}
+
+#[test]
+fn a_subcommand_after_two_hyphens_is_a_command() {
+    let directory = TempDir::new();
+    for name in ["wait", "migrate", "healthcheck"] {
+        directory.script(name, "#!/bin/sh\necho \"mine: $*\"\n");
+        Run::portero()
+            .env(
+                "PATH",
+                format!("{}:/usr/bin:/bin", directory.path().display()),
+            )
+            .args(["--", name, "x"])
+            .finish()
+            .assert_exit(0)
+            .assert_stdout("mine: x\n");
+    }
+}
+
+#[test]
+fn the_command_line_wins_over_the_environment_and_an_empty_variable_is_none() {
+    let echo = ["--", "sh", "-c", "echo $PORT"];
+    let table: [(&[&str], &[(&str, &str)], &str); 4] = [
+        (
+            &["--default-port", "81"],
+            &[("PORTERO_DEFAULT_PORT", "82")],
+            "81\n",
+        ),
+        (&[], &[("PORTERO_DEFAULT_PORT", "82")], "82\n"),
+        (&[], &[("PORTERO_DEFAULT_PORT", "")], "\n"),
+        (&[], &[("PORTERO_DEFAULT", "A=7\nPORT=${A}1")], "71\n"),
+    ];
+    for (arguments, environment, stdout) in table {
+        let mut run = Run::portero().args(arguments).args(echo);
+        for (name, value) in environment {
+            run = run.env(name, value);
+        }
+        run.finish()
+            .assert_exit(0)
+            .assert_stdout(stdout)
+            .assert_stderr("");
+    }
+}
+
+#[test]
+fn an_unknown_variable_of_porteros_draws_a_warning_unless_kubernetes_made_it() {
+    let run = || Run::portero().args(["--", "true"]);
+    let warned = run().env("PORTERO_WIAT", "x").finish();
+    warned
+        .assert_exit(0)
+        .assert_one_error_line()
+        .assert_stderr_contains("PORTERO_WIAT");
+    run()
+        .env("PORTERO_PORT", "tcp://10.0.0.1:80")
+        .env("PORTERO_PORT_80_TCP", "tcp://10.0.0.1:80")
+        .env("PORTERO_SERVICE_HOST", "10.0.0.1")
+        .finish()
+        .assert_exit(0)
+        .assert_stderr("");
+}
+
+#[test]
+fn a_dry_run_prints_the_plan_without_passwords_and_starts_nothing() {
+    let directory = TempDir::new();
+    let mark = directory.join("started");
+    let plan = Run::portero()
+        .env("DATABASE_URL", "postgres://app:hunter2@db.internal/app")
+        .args([
+            "--dry-run",
+            "--default-port",
+            "8123",
+            "--expand-args",
+            "--database",
+            "DATABASE_URL",
+        ])
+        .args([
+            "--wait",
+            "tcp://cache.internal:6379",
+            "--migrate",
+            "alembic upgrade head",
+            "--",
+            "touch",
+        ])
+        .arg(&mark)
+        .arg("${PORT}")
+        .finish();
+    plan.assert_exit(0).assert_never_says("hunter2");
+    for text in [
+        "8123",
+        "db.internal",
+        "***",
+        "cache.internal:6379",
+        "alembic",
+        "touch",
+    ] {
+        let said = plan.stdout.contains(text) || plan.stderr.contains(text);
+        assert!(said, "the plan lacks {text}{plan}");
+    }
+    assert!(!mark.exists(), "COMMAND was started{plan}");
+}
+
+/// Options whose work may come later: each does what it says, or is refused; it is never accepted and ignored.
+#[test]
+fn an_option_works_or_says_that_it_is_not_available_yet() {
+    let directory = TempDir::new();
+    let secret = directory.file("token", "from-file\n");
+    let secret = secret.to_str().unwrap();
+    let owned = directory.file("owned", "");
+    let owned = owned.to_str().unwrap();
+    let exit_5 = "exit 5";
+    // Options; the script that sh runs; its exit code and stdout when the option works.
+    let table: Vec<(Vec<&str>, &str, i32, &str)> = vec![
+        (
+            vec!["--secret", "TOKEN"],
+            "echo $TOKEN$TOKEN_FILE",
+            0,
+            "from-file\n",
+        ),
+        (
+            vec!["--user", "1000:1000", "--chown", owned],
+            "stat -c %u:%g $OWNED",
+            0,
+            "1000:1000\n",
+        ),
+        (
+            vec!["--user", "1000:1000", "--keep-cap", "net_bind_service"],
+            "grep CapAmb /proc/self/status",
+            0,
+            "CapAmb:\t0000000000000400\n",
+        ),
+        (
+            vec!["--user", "1000:1000", "--allow-new-privileges"],
+            "grep NoNewPrivs /proc/self/status",
+            0,
+            "NoNewPrivs:\t0\n",
+        ),
+        (
+            vec!["--require-non-root", "--user", "1000:1000"],
+            "id -u",
+            0,
+            "1000\n",
+        ),
+        (
+            vec![
+                "--only-for",
+                "postgres",
+                "--wait",
+                "tcp://127.0.0.1:1",
+                "--wait-timeout",
+                "300ms",
+            ],
+            exit_5,
+            5,
+            "",
+        ),
+        (
+            vec![
+                "--skip",
+                "wait",
+                "--wait",
+                "tcp://127.0.0.1:1",
+                "--wait-timeout",
+                "300ms",
+            ],
+            exit_5,
+            5,
+            "",
+        ),
+        (vec!["--map-exit", "5=6"], exit_5, 6, ""),
+        (
+            vec!["--map-signal", "TERM=USR1"],
+            "trap 'exit 9' USR1; trap 'exit 8' TERM; kill -TERM $PPID; while :; do :; done",
+            9,
+            "",
+        ),
+        (
+            vec!["--stop-timeout", "300ms"],
+            "trap '' TERM; kill -TERM $PPID; while :; do :; done",
+            137,
+            "",
+        ),
+        (
+            vec!["--stop-delay", "300ms"],
+            "trap 'exit 9' TERM; kill -TERM $PPID; while :; do :; done",
+            9,
+            "",
+        ),
+        (vec!["--exec"], "readlink /proc/$PPID/exe", 0, "itself"),
+        (vec!["--orphan-grace", "1s"], exit_5, 5, ""),
+        (vec!["--signal-child-only"], exit_5, 5, ""),
+    ];
+    for (options, script, code, stdout) in table {
+        let run = Run::portero()
+            .env("TOKEN_FILE", secret)
+            .env("OWNED", owned)
+            .args(&options)
+            .args(["--", "sh", "-c", script]);
+        let finished = run.finish();
+        if finished.ended == Ended::Code(125) {
+            finished
+                .assert_one_error_line()
+                .assert_stderr_contains("not available yet")
+                .assert_stdout("");
+        } else if options == ["--exec"] {
+            finished.assert_exit(0);
+            assert!(
+                !finished.stdout.contains("portero"),
+                "portero is still there{finished}"
+            );
+        } else {
+            finished.assert_exit(code).assert_stdout(stdout);
+        }
+    }
+}

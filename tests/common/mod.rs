@@ -1,0 +1,118 @@
+//! The harness of all tests: real processes in real PID namespaces, a real PostgreSQL server, raw TCP servers and
+//! terminals. What a test starts ends with the value that stands for it; what is missing on the machine panics with
+//! the line that installs it, and nothing is ever skipped.
+
+#![allow(dead_code, unused_imports, clippy::pedantic)]
+
+pub mod postgres;
+pub mod process;
+pub mod server;
+pub mod terminal;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+pub use postgres::Postgres;
+pub use process::{Ended, Finished, Process, Run};
+pub use server::Server;
+pub use terminal::Terminal;
+
+/// How long anything may take on a slow, shared machine before a test calls it a failure.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// The binary under test.
+pub fn portero() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_portero"))
+}
+
+/// Asks `question` until it answers, for at most `limit`.
+pub fn poll_until<T>(limit: Duration, mut question: impl FnMut() -> Option<T>) -> Option<T> {
+    let end = Instant::now() + limit;
+    loop {
+        if let Some(answer) = question() {
+            return Some(answer);
+        }
+        if Instant::now() >= end {
+            return None;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The path of a program of the system, or a panic that says how to install it.
+pub fn tool(name: &str) -> PathBuf {
+    ["/usr/bin", "/bin", "/usr/sbin", "/sbin"]
+        .iter()
+        .map(|directory| Path::new(directory).join(name))
+        .find(|path| path.exists())
+        .unwrap_or_else(|| {
+            let package = match name {
+                "unshare" | "setpriv" | "setsid" => "util-linux",
+                "env" | "cp" => "coreutils",
+                "python3" => "python3 python3-venv",
+                "ps" => "procps",
+                "ldd" => "libc-bin",
+                other => other,
+            };
+            panic!("{name} is missing: apt-get install -y {package} (tests/run.sh does it)")
+        })
+}
+
+/// A directory of its own, readable by every user, removed with the value.
+#[derive(Debug)]
+pub struct TempDir(PathBuf);
+
+impl TempDir {
+    pub fn new() -> Self {
+        use std::os::unix::fs::PermissionsExt;
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path =
+            std::env::temp_dir().join(format!("portero-test-{}-{count}", std::process::id()));
+        // A leftover of a killed run that had the same process id.
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        Self(path)
+    }
+
+    /// A directory that every user may write to.
+    pub fn writable_by_all() -> Self {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = Self::new();
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        directory
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub fn join(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// Writes a file that every user may read.
+    pub fn file(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.join(name);
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// Writes a script that every user may run.
+    pub fn script(&self, name: &str, content: &str) -> PathBuf {
+        use std::os::unix::fs::PermissionsExt;
+        let path = self.file(name, content);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}

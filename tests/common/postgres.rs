@@ -1,0 +1,420 @@
+//! A PostgreSQL server of the test's own, from the system's packages, in a directory and on a port of its own.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, User};
+
+use super::process::end_tree;
+use super::server::unused_port;
+use super::{DEADLINE, TempDir, poll_until, tool};
+
+/// The password of the server's one role, `postgres`, for connections over TCP.
+pub const PASSWORD: &str = "s3cr3t-Pa55word";
+
+/// What a server is to be like.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    tls: bool,
+    max_connections: Option<u32>,
+    hba: Vec<String>,
+    settings: Vec<String>,
+}
+
+impl Options {
+    /// Speak TLS with a certificate for `localhost` and 127.0.0.1 that [`Postgres::ca`] signed.
+    pub fn tls(mut self) -> Self {
+        self.tls = true;
+        self
+    }
+
+    pub fn max_connections(mut self, count: u32) -> Self {
+        self.max_connections = Some(count);
+        self
+    }
+
+    /// A line of `pg_hba.conf`, before the usual ones.
+    pub fn hba(mut self, line: &str) -> Self {
+        self.hba.push(line.into());
+        self
+    }
+
+    /// A line of `postgresql.conf`.
+    pub fn setting(mut self, line: &str) -> Self {
+        self.settings.push(line.into());
+        self
+    }
+
+    /// Starts a server and waits until it takes connections.
+    pub fn start(&self) -> Postgres {
+        for _ in 0..10 {
+            let mut server = self.prepare();
+            if server.try_start() {
+                return server;
+            }
+        }
+        panic!("PostgreSQL found no free port in ten tries");
+    }
+
+    /// A server with its address, not started yet.
+    pub fn prepare(&self) -> Postgres {
+        let directory = TempDir::new();
+        let data = directory.join("data");
+        run(Command::new(tool("cp"))
+            .arg("-a")
+            .arg(template())
+            .arg(&data));
+        let (uid, gid) = account();
+        std::os::unix::fs::chown(directory.path(), Some(uid), Some(gid)).unwrap();
+
+        let port = unused_port();
+        let mut settings = format!(
+            "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = '{}'\nfsync = off\n\
+             full_page_writes = off\nshared_buffers = 16MB\nmax_connections = {}\nlog_min_messages = warning\n",
+            directory.path().display(),
+            self.max_connections.unwrap_or(50),
+        );
+        if self.tls {
+            certificates(directory.path(), uid, gid);
+            let file = |name| directory.join(name).display().to_string();
+            settings += &format!(
+                "ssl = on\nssl_cert_file = '{}'\nssl_key_file = '{}'\n",
+                file("server.crt"),
+                file("server.key")
+            );
+        }
+        for line in &self.settings {
+            settings += &format!("{line}\n");
+        }
+        fs::write(data.join("postgresql.auto.conf"), settings).unwrap();
+        let mut rules = String::from("local all all trust\n");
+        for line in &self.hba {
+            rules += &format!("{line}\n");
+        }
+        rules += "host all all 127.0.0.1/32 scram-sha-256\n";
+        fs::write(data.join("pg_hba.conf"), rules).unwrap();
+        Postgres {
+            port,
+            directory,
+            child: None,
+        }
+    }
+}
+
+/// A server that ends, and whose files go, when it is dropped.
+#[derive(Debug)]
+pub struct Postgres {
+    port: u16,
+    directory: TempDir,
+    child: Option<Child>,
+}
+
+impl Postgres {
+    /// A plain server: one role, [`PASSWORD`] over TCP, no TLS.
+    pub fn start() -> Self {
+        Options::default().start()
+    }
+
+    /// A plain server that has an address and is not started yet.
+    pub fn prepare() -> Self {
+        Options::default().prepare()
+    }
+
+    pub fn options() -> Options {
+        Options::default()
+    }
+
+    /// Starts a prepared or a stopped server and waits until it takes connections.
+    #[track_caller]
+    pub fn launch(&mut self) {
+        assert!(
+            self.try_start(),
+            "port {} was taken meanwhile:\n{}",
+            self.port,
+            self.log()
+        );
+    }
+
+    /// Lets a prepared server start as a hot standby that never hears of its primary.
+    pub fn make_standby(&self) {
+        let (uid, gid) = account();
+        let signal = self.directory.join("data/standby.signal");
+        fs::write(&signal, "").unwrap();
+        std::os::unix::fs::chown(&signal, Some(uid), Some(gid)).unwrap();
+    }
+
+    /// False when another program has the port.
+    fn try_start(&mut self) -> bool {
+        let (uid, gid) = account();
+        let log = File::create(self.directory.join("log")).unwrap();
+        let child = Command::new(tool("setpriv"))
+            .args([
+                &format!("--reuid={uid}"),
+                &format!("--regid={gid}"),
+                "--clear-groups",
+                "--pdeathsig",
+                "QUIT",
+            ])
+            .arg(programs().join("postgres"))
+            .arg("-D")
+            .arg(self.directory.join("data"))
+            .env_clear()
+            .env("LC_ALL", "C")
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.child = Some(child);
+        let accepts = poll_until(DEADLINE, || {
+            if self.child.as_mut().unwrap().try_wait().unwrap().is_some() {
+                return Some(false);
+            }
+            self.client("postgres", "SELECT 1")
+                .output()
+                .unwrap()
+                .status
+                .success()
+                .then_some(true)
+        });
+        match accepts {
+            Some(true) => true,
+            Some(false) if self.log().contains("Address already in use") => {
+                self.child = None;
+                false
+            }
+            Some(false) => panic!("PostgreSQL did not start:\n{}", self.log()),
+            None => panic!("PostgreSQL takes no connections:\n{}", self.log()),
+        }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The directory of its unix socket.
+    pub fn socket_directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The certificate that signed the server's own, of a server with TLS.
+    pub fn ca(&self) -> PathBuf {
+        self.directory.join("ca.crt")
+    }
+
+    /// `postgres://` with role and password, for this database.
+    pub fn url(&self, database: &str) -> String {
+        self.url_with("postgres", PASSWORD, database)
+    }
+
+    pub fn url_with(&self, user: &str, password: &str, database: &str) -> String {
+        format!(
+            "postgres://{user}:{password}@127.0.0.1:{}/{database}",
+            self.port
+        )
+    }
+
+    /// What SQL answers, rows as lines, columns separated by `|`; an error is a panic.
+    #[track_caller]
+    pub fn psql(&self, database: &str, sql: &str) -> String {
+        let output = self.client(database, sql).output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
+        assert!(
+            output.status.success(),
+            "{sql}: {}\n{}",
+            text(&output.stderr),
+            self.log()
+        );
+        text(&output.stdout)
+    }
+
+    /// A new, empty database of a name of its own.
+    pub fn create_db(&self) -> String {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("db{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        self.psql("postgres", &format!("CREATE DATABASE {name}"));
+        name
+    }
+
+    /// Ends the server at once, as a crash of its host would; its data stay for the next [`Postgres::launch`].
+    pub fn stop(&mut self) {
+        let Some(mut child) = self.child.take() else {
+            return;
+        };
+        let pid = i32::try_from(child.id()).unwrap();
+        // Immediate shutdown: see pg_ctl(1).
+        let _ = kill(Pid::from_raw(pid), Signal::SIGQUIT);
+        if poll_until(Duration::from_secs(10), || child.try_wait().unwrap()).is_none() {
+            end_tree(pid);
+            let _ = child.wait();
+        }
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.directory.join("log")).unwrap_or_default()
+    }
+
+    fn client(&self, database: &str, sql: &str) -> Command {
+        let mut psql = Command::new(programs().join("psql"));
+        psql.args([
+            "-X",
+            "-A",
+            "-t",
+            "-q",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-U",
+            "postgres",
+            "-d",
+            database,
+            "-c",
+            sql,
+        ])
+        .arg("-h")
+        .arg(self.socket_directory())
+        .args(["-p", &self.port.to_string()])
+        .env_clear()
+        .stdin(Stdio::null());
+        psql
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// A certificate authority `ca.crt` and, signed by it, `server.crt` and `server.key` for localhost and 127.0.0.1. Two
+/// levels, because a certificate that is its own authority is refused as a server's by strict clients.
+pub fn certificates(directory: &Path, uid: u32, gid: u32) {
+    let extensions = directory.join("extensions");
+    fs::write(
+        &extensions,
+        "subjectAltName=DNS:localhost,IP:127.0.0.1\nbasicConstraints=critical,CA:FALSE\n",
+    )
+    .unwrap();
+    let openssl = |arguments: &str| {
+        run(Command::new(tool("openssl"))
+            .args(arguments.split(' '))
+            .current_dir(directory)
+            .stdin(Stdio::null()));
+    };
+    let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
+    openssl(&format!(
+        "req -x509 {key} -keyout ca.key -out ca.crt -days 30 -subj /CN=portero-tests-ca"
+    ));
+    openssl(&format!(
+        "req {key} -keyout server.key -out server.csr -subj /CN=localhost"
+    ));
+    openssl(
+        "x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -out server.crt -days 30 -extfile extensions",
+    );
+    for name in ["server.key", "server.crt"] {
+        std::os::unix::fs::chown(directory.join(name), Some(uid), Some(gid)).unwrap();
+    }
+}
+
+/// Who runs the server: it refuses to run as root.
+fn account() -> (u32, u32) {
+    let user = User::from_name("postgres").unwrap();
+    let user =
+        user.unwrap_or_else(|| panic!("there is no user postgres: apt-get install -y postgresql"));
+    (user.uid.as_raw(), user.gid.as_raw())
+}
+
+/// The directory of the newest server's programs.
+fn programs() -> &'static Path {
+    static FOUND: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let found = FOUND.get_or_init(|| {
+        let versions = fs::read_dir("/usr/lib/postgresql").ok()?.flatten();
+        let version = |path: &PathBuf| path.file_name()?.to_str()?.parse::<u32>().ok();
+        let newest = versions
+            .map(|entry| entry.path())
+            .filter(|path| version(path).is_some())
+            .max_by_key(version)?;
+        newest
+            .join("bin/initdb")
+            .exists()
+            .then(|| newest.join("bin"))
+    });
+    found.as_deref().unwrap_or_else(|| {
+        panic!("initdb is missing in /usr/lib/postgresql/*/bin: apt-get install -y postgresql (tests/run.sh does it)")
+    })
+}
+
+/// A fresh data directory, made once and kept under target/: initdb takes seconds, a copy takes none.
+fn template() -> &'static Path {
+    static TEMPLATE: OnceLock<PathBuf> = OnceLock::new();
+    TEMPLATE.get_or_init(|| {
+        let version = programs()
+            .parent()
+            .unwrap()
+            .file_name()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .to_owned();
+        let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("postgres-{version}"));
+        if kept.exists() {
+            return kept;
+        }
+        // Not under target/ at once: the server's user may be unable to enter it.
+        let directory = TempDir::writable_by_all();
+        let password = directory.file("password", PASSWORD);
+        let (uid, gid) = account();
+        run(Command::new(tool("setpriv"))
+            .args([
+                &format!("--reuid={uid}"),
+                &format!("--regid={gid}"),
+                "--clear-groups",
+            ])
+            .arg(programs().join("initdb"))
+            .args([
+                "--no-sync",
+                "--no-instructions",
+                "--auth=scram-sha-256",
+                "--username=postgres",
+                "--locale=C",
+            ])
+            .args(["--encoding=UTF8", "--pwfile"])
+            .arg(password)
+            .arg("-D")
+            .arg(directory.join("data"))
+            .env("LC_ALL", "C")
+            .current_dir("/"));
+        let partial = kept.with_extension(std::process::id().to_string());
+        run(Command::new(tool("cp"))
+            .arg("-a")
+            .arg(directory.join("data"))
+            .arg(&partial));
+        if fs::rename(&partial, &kept).is_err() {
+            // Another test process was first.
+            fs::remove_dir_all(&partial).unwrap();
+        }
+        kept
+    })
+}
+
+/// Runs a command that prepares something; its failure is a panic with what it said.
+#[track_caller]
+fn run(command: &mut Command) {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{}{}",
+        output.status,
+        text(&output.stdout),
+        text(&output.stderr)
+    );
+}

@@ -1,0 +1,169 @@
+//! What COMMAND finds in its environment and in its arguments.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::pedantic,
+    clippy::type_complexity,
+    missing_docs
+)]
+
+mod common;
+
+use common::Run;
+
+fn with(options: &[&str], environment: &[(&str, &str)], command: &[&str]) -> Run {
+    let run = Run::portero().args(options).arg("--").args(command);
+    environment
+        .iter()
+        .fold(run, |run, (name, value)| run.env(name, value))
+}
+
+#[test]
+fn default_port_is_the_port_when_there_is_none() {
+    let table: [(&[(&str, &str)], &str); 5] = [
+        (&[], "8000\n"),
+        (&[("PORT", "")], "8000\n"),
+        (&[("PORT", "9000")], "9000\n"),
+        (&[("PORT", "1")], "1\n"),
+        (&[("PORT", "65535")], "65535\n"),
+    ];
+    for (environment, stdout) in table {
+        with(
+            &["--default-port", "8000"],
+            environment,
+            &["sh", "-c", "echo $PORT"],
+        )
+        .finish()
+        .assert_exit(0)
+        .assert_stdout(stdout)
+        .assert_stderr("");
+    }
+}
+
+#[test]
+fn a_port_that_nobody_asked_about_is_left_alone() {
+    with(&[], &[("PORT", "80a")], &["sh", "-c", "echo $PORT"])
+        .finish()
+        .assert_exit(0)
+        .assert_stdout("80a\n");
+}
+
+#[test]
+fn defaults_fill_what_is_unset_or_empty_in_the_order_given() {
+    let options = [
+        "--default",
+        "A=one",
+        "--default",
+        "B=${A}-two",
+        "--default",
+        "C=three=3",
+        "--default",
+        "D=never",
+    ];
+    with(
+        &options,
+        &[("C", ""), ("D", "given")],
+        &["sh", "-c", "echo \"$A|$B|$C|$D\""],
+    )
+    .finish()
+    .assert_exit(0)
+    .assert_stdout("one|one-two|three=3|given\n")
+    .assert_stderr("");
+}
+
+#[test]
+fn arguments_are_expanded_only_when_asked_for() {
+    let environment = [
+        ("PORT", "8000"),
+        ("EMPTY", ""),
+        ("SPACES", "a b"),
+        ("NESTED", "${PORT}"),
+    ];
+    let table = [
+        ("${PORT}", "8000"),
+        ("--port=${PORT}!", "--port=8000!"),
+        ("$PORT", "$PORT"),
+        ("$${PORT}", "${PORT}"),
+        ("$$PORT $", "$$PORT $"),
+        ("${NONE:-fallback}", "fallback"),
+        ("${EMPTY:-fallback}", "fallback"),
+        ("[${EMPTY}]", "[]"),
+        ("${SPACES}", "a b"),
+        ("${NESTED}", "${PORT}"),
+        ("${PORT}${PORT}", "80008000"),
+        ("$(date) `date`", "$(date) `date`"),
+    ];
+    for (argument, expanded) in table {
+        let printf = ["printf", "<%s>", argument];
+        with(&["--expand-args"], &environment, &printf)
+            .finish()
+            .assert_exit(0)
+            .assert_stdout(&format!("<{expanded}>"));
+        let shell = ["sh", "-c", "printf '<%s>' \"$1\"", "sh", argument];
+        with(&[], &environment, &shell)
+            .finish()
+            .assert_exit(0)
+            .assert_stdout(&format!("<{argument}>"))
+            .assert_stderr("");
+    }
+}
+
+#[test]
+fn an_unset_variable_in_an_expansion_is_an_error_that_names_it() {
+    for (argument, named) in [
+        ("${NO_SUCH}", "NO_SUCH"),
+        ("${NO_SUCH:?set it in the task}", "set it in the task"),
+    ] {
+        with(&["--expand-args"], &[], &["echo", argument])
+            .finish()
+            .assert_exit(125)
+            .assert_one_error_line()
+            .assert_stderr_contains(named)
+            .assert_stdout("");
+    }
+}
+
+#[test]
+fn a_literal_expansion_without_expand_args_draws_a_warning_unless_command_is_a_shell() {
+    with(&[], &[("PORT", "1")], &["printf", "%s", "${PORT}"])
+        .finish()
+        .assert_exit(0)
+        .assert_stdout("${PORT}")
+        .assert_one_error_line()
+        .assert_stderr_contains("--expand-args");
+    with(&[], &[], &["sh", "-c", "echo ${HOME:-none}"])
+        .finish()
+        .assert_exit(0)
+        .assert_stdout("none\n")
+        .assert_stderr("");
+}
+
+#[test]
+fn command_sees_its_environment_to_the_letter_and_none_of_porteros() {
+    let environment = [
+        ("PORTERO_LOG_LEVEL", "warn"),
+        ("PORTERO_DEFAULT", "ADDED=yes"),
+        ("ODD", " leading, \"quotes\", $DOLLAR and\na new line "),
+        ("EMPTY", ""),
+    ];
+    let bare = environment
+        .iter()
+        .filter(|(name, _)| !name.starts_with("PORTERO_"));
+    let expected = bare.fold(
+        Run::program("/usr/bin/env").arg("-0").env("ADDED", "yes"),
+        |run, (name, value)| run.env(name, value),
+    );
+    let variables = |stdout: &str| {
+        let mut list: Vec<String> = stdout.split('\0').map(str::to_owned).collect();
+        list.sort();
+        list
+    };
+    let finished = with(&[], &environment, &["env", "-0"]).finish();
+    finished.assert_exit(0).assert_stderr("");
+    assert_eq!(
+        variables(&finished.stdout),
+        variables(&expected.finish().stdout),
+        "{finished}"
+    );
+}

@@ -1,0 +1,299 @@
+//! The whole path once, for real: two replicas of a FastAPI application on an empty database.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::pedantic,
+    clippy::type_complexity,
+    missing_docs
+)]
+
+mod common;
+
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+
+use common::postgres::PASSWORD;
+use common::server::unused_port;
+use common::{Ended, Finished, Postgres, Process, Run, Server, TempDir, process, tool};
+use nix::sys::signal::Signal;
+
+const UID: u32 = 12_345;
+
+#[test]
+fn two_replicas_migrate_once_serve_and_end_with_the_code_of_uvicorn() {
+    let application = Application::new();
+    let server = Postgres::start();
+    let database = server.create_db();
+    let url = server
+        .url(&database)
+        .replacen("postgres://", "postgresql+psycopg://", 1);
+    let cache = format!("127.0.0.1:{}", unused_port());
+    let ports = [unused_port(), unused_port()];
+
+    let mut replicas = ports.map(|port| {
+        application
+            .run(Run::as_pid1(), &url)
+            .args([
+                "--default-port",
+                &port.to_string(),
+                "--expand-args",
+                "--user",
+                &format!("{UID}:{UID}"),
+            ])
+            .args([
+                "--database",
+                "DATABASE_URL",
+                "--wait",
+                &format!("tcp://{cache}"),
+            ])
+            .args(["--migrate", "alembic upgrade head", "--"])
+            .args([
+                "uvicorn", "main:app", "--host", "0.0.0.0", "--port", "${PORT}",
+            ])
+            .start()
+    });
+    for (replica, port) in replicas.iter_mut().zip(ports) {
+        replica.until_stderr(&cache);
+        let finished = healthcheck(port);
+        finished.assert_exit(1).assert_stdout("");
+        assert!(
+            finished.stderr.starts_with("unhealthy: "),
+            "expected an unhealthy line{finished}"
+        );
+    }
+    assert_eq!(
+        server.psql(&database, "SELECT to_regclass('migration_runs')"),
+        "",
+        "migrated before the wait was over"
+    );
+
+    let _cache = Server::accepting(&cache);
+    for (replica, port) in replicas.iter_mut().zip(ports) {
+        until_healthy(replica, port);
+        let answer = get(port, "/whoami");
+        let expected = format!("{{\"uid\":{UID},\"parent\":1,\"port\":\"{port}\"}}");
+        assert!(
+            answer.ends_with(&expected),
+            "{answer:?} lacks {expected}{replica}"
+        );
+        for entry in process::tree(replica.pid()) {
+            let status = fs::read_to_string(format!("/proc/{entry}/status")).unwrap();
+            let uid = process::field(&status, "Uid");
+            assert_eq!(
+                uid,
+                Some(format!("{UID} {UID} {UID} {UID}")),
+                "a process is not the dropped user{replica}"
+            );
+        }
+        let names: Vec<String> = replica
+            .processes()
+            .into_iter()
+            .map(|entry| entry.name)
+            .collect();
+        assert_eq!(
+            names.len(),
+            2,
+            "portero and uvicorn, and nothing that was left: {names:?}{replica}"
+        );
+    }
+    assert_eq!(
+        server.psql(&database, "SELECT count(*) FROM migration_runs"),
+        "1"
+    );
+    assert_eq!(
+        server.psql(&database, "SELECT version_num FROM alembic_version"),
+        "0001"
+    );
+
+    let code = application.code_after_term(&url);
+    for replica in replicas {
+        let pids = process::tree(replica.pid());
+        replica.signal(Signal::SIGTERM);
+        let finished = replica.wait();
+        finished.assert_exit(code).assert_never_says(PASSWORD);
+        for pid in pids {
+            assert!(
+                !Path::new(&format!("/proc/{pid}")).exists(),
+                "process {pid} is left{finished}"
+            );
+        }
+    }
+    for port in ports {
+        healthcheck(port).assert_exit(1);
+    }
+}
+
+/// The application's files where the dropped user can read them, and the virtual environment.
+struct Application {
+    files: TempDir,
+    environment: PathBuf,
+}
+
+impl Application {
+    fn new() -> Self {
+        let files = TempDir::new();
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fastapi");
+        run(Command::new(tool("cp"))
+            .arg("-r")
+            .arg(source.join("."))
+            .arg(files.path()));
+        run(Command::new(tool("chmod"))
+            .args(["-R", "a+rX"])
+            .arg(files.path()));
+        Self {
+            files,
+            environment: virtual_environment(&source.join("requirements.txt")),
+        }
+    }
+
+    /// In the application's directory, with its programs in the path, and no bytecode left in its files.
+    fn run(&self, run: Run, url: &str) -> Run {
+        run.cwd(self.files.path())
+            .env(
+                "PATH",
+                format!("{}/bin:/usr/bin:/bin", self.environment.display()),
+            )
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .env("DATABASE_URL", url)
+    }
+
+    /// What a shell would show as the exit code of uvicorn itself, without portero, after SIGTERM.
+    fn code_after_term(&self, url: &str) -> i32 {
+        let port = unused_port();
+        let mut bare = self
+            .run(Run::program(self.environment.join("bin/uvicorn")), url)
+            .args(["main:app", "--port", &port.to_string()])
+            .start();
+        until_healthy(&mut bare, port);
+        bare.signal(Signal::SIGTERM);
+        match bare.wait().ended {
+            Ended::Code(code) => code,
+            Ended::Signal(number) => 128 + number,
+        }
+    }
+}
+
+fn healthcheck(port: u16) -> Finished {
+    Run::portero()
+        .env("PORT", port.to_string())
+        .arg("healthcheck")
+        .finish()
+}
+
+fn get(port: u16, path: &str) -> String {
+    let mut answer = String::new();
+    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else {
+        return answer;
+    };
+    let _ = write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"
+    );
+    let _ = stream.read_to_string(&mut answer);
+    answer
+}
+
+/// Waits until the application answers, and then asks portero.
+fn until_healthy(process: &mut Process, port: u16) {
+    process.until(
+        |_| get(port, "/health").starts_with("HTTP/1.1 200 "),
+        "an answer of /health",
+    );
+    let finished = healthcheck(port);
+    finished.assert_exit(0).assert_stderr("");
+    let line = format!("healthy: GET 127.0.0.1:{port}/health 200 in ");
+    assert!(
+        finished.stdout.starts_with(&line),
+        "expected {line:?}{finished}"
+    );
+}
+
+/// A virtual environment with the pinned packages, made once under target/ and kept.
+fn virtual_environment(requirements: &Path) -> PathBuf {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock();
+    let mut hasher = DefaultHasher::new();
+    fs::read(requirements).unwrap().hash(&mut hasher);
+    let name = format!("portero-fastapi-{:016x}", hasher.finish());
+    let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    // Below /root, say, the dropped user could not read it.
+    let reachable = target
+        .ancestors()
+        .all(|path| fs::metadata(path).unwrap().permissions().mode() & 0o001 != 0);
+    let directory = if reachable { target } else { "/var/tmp".into() }.join(name);
+    let complete = directory.join("complete");
+    if !complete.exists() {
+        let _ = fs::remove_dir_all(&directory);
+        // The system's own Python: one that root installed for itself is closed to other users.
+        run(Command::new(tool("python3"))
+            .args(["-m", "venv"])
+            .arg(&directory));
+        run(Command::new(directory.join("bin/pip"))
+            .args([
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                "--requirement",
+            ])
+            .arg(requirements));
+        run(Command::new(tool("chmod"))
+            .args(["-R", "a+rX"])
+            .arg(&directory));
+        fs::write(complete, "").unwrap();
+    }
+    directory
+}
+
+fn run(command: &mut Command) {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(
+        output.status.success(),
+        "{command:?}:\n{}{}",
+        text(&output.stdout),
+        text(&output.stderr)
+    );
+}
+
+/// The test's own parts without portero: a failure here is one of the application or of its packages.
+#[test]
+fn the_application_works_by_itself() {
+    let application = Application::new();
+    let server = Postgres::start();
+    let url = server
+        .url(&server.create_db())
+        .replacen("postgres://", "postgresql+psycopg://", 1);
+    application
+        .run(
+            Run::program(application.environment.join("bin/alembic")),
+            &url,
+        )
+        .user(UID, UID)
+        .args(["upgrade", "head"])
+        .finish()
+        .assert_exit(0);
+    let port = unused_port();
+    let mut bare = application
+        .run(
+            Run::program(application.environment.join("bin/uvicorn")),
+            &url,
+        )
+        .user(UID, UID)
+        .args(["main:app", "--port", &port.to_string()])
+        .start();
+    bare.until(
+        |_| get(port, "/health").ends_with("{\"migrations\":1}"),
+        "an answer of /health",
+    );
+    assert!(get(port, "/whoami").contains(&UID.to_string()), "{bare}");
+}

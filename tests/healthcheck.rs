@@ -1,0 +1,302 @@
+//! The health check: one line, 0 or 1, and never longer than its limit.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::pedantic,
+    clippy::type_complexity,
+    missing_docs
+)]
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::server::{http_answer, unused_port};
+use common::{Finished, Run, Server};
+
+fn healthcheck() -> Run {
+    Run::portero().arg("healthcheck")
+}
+
+#[track_caller]
+fn assert_healthy(finished: &Finished) {
+    finished.assert_exit(0).assert_stderr("");
+    let one = finished.stdout.lines().count() == 1 && finished.stdout.len() < 200;
+    assert!(
+        one && finished.stdout.starts_with("healthy: "),
+        "expected one healthy line{finished}"
+    );
+}
+
+#[track_caller]
+fn assert_unhealthy(finished: &Finished) {
+    finished.assert_exit(1).assert_stdout("");
+    let one = finished.stderr.lines().count() == 1 && finished.stderr.len() < 200;
+    assert!(
+        one && finished.stderr.starts_with("unhealthy: "),
+        "expected one unhealthy line{finished}"
+    );
+}
+
+#[test]
+fn the_statuses_from_200_to_399_are_healthy() {
+    for status in [200, 204, 301, 399, 400, 401, 404, 500, 503, 599] {
+        let server = Server::http(status, "body");
+        let finished = healthcheck()
+            .arg(format!("http://{}/up?x=1", server.address()))
+            .finish();
+        if status < 400 {
+            assert_healthy(&finished)
+        } else {
+            assert_unhealthy(&finished)
+        }
+        let said = format!("{}{}", finished.stdout, finished.stderr);
+        assert!(
+            said.contains(&status.to_string()) && said.contains(&server.address().to_string()),
+            "{finished}"
+        );
+        assert!(
+            server.requests()[0].starts_with("GET /up?x=1 HTTP/1.1\r\n"),
+            "{:?}",
+            server.requests()
+        );
+    }
+}
+
+#[test]
+fn the_default_target_is_health_on_the_port_of_the_environment() {
+    let server = Server::http(200, "");
+    let port = server.port().to_string();
+    let other = unused_port().to_string();
+    let tried: [(&[(&str, &str)], &[&str]); 5] = [
+        (&[("PORT", &port)], &[]),
+        (&[("PORTERO_DEFAULT_PORT", &port)], &[]),
+        (&[("PORT", ""), ("PORTERO_DEFAULT_PORT", &port)], &[]),
+        (&[("PORT", &port), ("PORTERO_DEFAULT_PORT", &other)], &[]),
+        (&[("PORT", &other)], &["--port", &port]),
+    ];
+    for (environment, options) in tried {
+        let run = environment
+            .iter()
+            .fold(healthcheck().args(options), |run, (name, value)| {
+                run.env(name, value)
+            });
+        let finished = run.finish();
+        assert_healthy(&finished);
+        let line = format!("healthy: GET 127.0.0.1:{port}/health 200 in ");
+        assert!(finished.stdout.starts_with(&line), "not {line:?}{finished}");
+    }
+    assert_healthy(
+        &healthcheck()
+            .env("PORT", &port)
+            .args(["--path", "/live"])
+            .finish(),
+    );
+    assert!(
+        server.requests().last().unwrap().starts_with("GET /live "),
+        "{:?}",
+        server.requests()
+    );
+    assert!(
+        server.requests()[0].starts_with("GET /health "),
+        "{:?}",
+        server.requests()
+    );
+}
+
+#[test]
+fn the_default_target_is_tried_on_ipv6_when_ipv4_is_refused() {
+    let server = Server::answering_on("[::1]:0", http_answer(200, ""));
+    assert_healthy(
+        &healthcheck()
+            .env("PORT", server.port().to_string())
+            .finish(),
+    );
+}
+
+#[test]
+fn the_target_may_come_from_the_environment() {
+    let server = Server::http(200, "");
+    let target = format!("http://{}/", server.address());
+    assert_healthy(&healthcheck().env("PORTERO_HEALTH_TARGET", &target).finish());
+    assert_healthy(
+        &healthcheck()
+            .env("PORTERO_HEALTH_TARGET", "TARGET")
+            .env("TARGET", &target)
+            .finish(),
+    );
+}
+
+#[test]
+fn a_port_that_accepts_is_healthy_and_one_that_refuses_is_not() {
+    let server = Server::silent();
+    assert_healthy(
+        &healthcheck()
+            .arg(format!("tcp://{}", server.address()))
+            .finish(),
+    );
+    assert_healthy(&healthcheck().arg(server.address().to_string()).finish());
+    for scheme in ["tcp", "http"] {
+        assert_unhealthy(
+            &healthcheck()
+                .arg(format!("{scheme}://127.0.0.1:{}", unused_port()))
+                .finish(),
+        );
+    }
+}
+
+#[test]
+fn several_targets_must_all_pass() {
+    let (web, port) = (Server::http(200, ""), Server::silent());
+    let one = format!("http://{}/", web.address());
+    let accepting = format!("tcp://{}", port.address());
+    assert_healthy(&healthcheck().args([&one, &accepting]).finish());
+    let refused = format!("tcp://127.0.0.1:{}", unused_port());
+    assert_unhealthy(&healthcheck().args([&one, &refused, &accepting]).finish());
+}
+
+#[test]
+fn a_server_that_hangs_anywhere_ends_the_check_at_its_limit() {
+    let servers = [
+        Server::silent(),
+        Server::dripping(
+            "HTTP/1.1 200 OK\r\n".repeat(100),
+            Duration::from_millis(100),
+        ),
+        Server::dripping(
+            format!("HTTP/1.1 200 OK\r\nX-{}", "x".repeat(1000)),
+            Duration::from_millis(100),
+        ),
+    ];
+    for server in &servers {
+        let start = Instant::now();
+        let finished = healthcheck()
+            .args(["--timeout", "1s", &format!("http://{}/", server.address())])
+            .finish();
+        let took = start.elapsed();
+        assert_unhealthy(&finished);
+        assert!(
+            took >= Duration::from_millis(900) && took < Duration::from_secs(5),
+            "took {took:?}{finished}"
+        );
+    }
+}
+
+#[test]
+fn an_answer_that_is_not_http_is_unhealthy() {
+    for answer in [
+        "",
+        "hello\r\n\r\n",
+        "HTTP/1.1\r\n\r\n",
+        "SSH-2.0-OpenSSH_9.2\r\n",
+        "HTTP/1.1 2000 Much\r\n\r\n",
+    ] {
+        let server = Server::answering(answer);
+        assert_unhealthy(
+            &healthcheck()
+                .arg(format!("http://{}/", server.address()))
+                .finish(),
+        );
+    }
+    assert_unhealthy(
+        &healthcheck()
+            .arg(format!("http://{}/", Server::closing().address()))
+            .finish(),
+    );
+}
+
+#[test]
+fn a_body_that_never_ends_is_not_waited_for() {
+    use std::io::{Read, Write};
+    let server = Server::start(|mut stream| {
+        let _ = stream
+            .write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n");
+        while matches!(stream.read(&mut [0; 512]), Ok(1..)) {}
+    });
+    assert_healthy(
+        &healthcheck()
+            .args(["--timeout", "10s", &format!("http://{}/", server.address())])
+            .finish(),
+    );
+}
+
+#[test]
+fn usage_errors_exit_1_with_one_line() {
+    let table: [(&[&str], &[(&str, &str)], &str); 7] = [
+        (&[], &[], "PORT"),
+        (&[], &[("PORT", "80a")], "80a"),
+        (&["--port", "0"], &[], "0"),
+        (&["--nope"], &[("PORT", "1")], "--nope"),
+        (&["--timeout", "soon"], &[("PORT", "1")], "soon"),
+        (&["http://[::1/"], &[], "http"),
+        (&["NO_SUCH_VARIABLE"], &[], "NO_SUCH_VARIABLE"),
+    ];
+    for (arguments, environment, named) in table {
+        let run = environment
+            .iter()
+            .fold(healthcheck().args(arguments), |run, (name, value)| {
+                run.env(name, value)
+            });
+        run.finish()
+            .assert_exit(1)
+            .assert_one_error_line()
+            .assert_stderr_contains(named)
+            .assert_stdout("");
+    }
+}
+
+/// Options whose work may come later: each does what it says, or is refused; it is never accepted and ignored.
+#[test]
+fn an_option_works_or_says_that_it_is_not_available_yet() {
+    let server = Server::http(418, "all is well");
+    let url = format!("http://{}/", server.address());
+    let table: [(&[&str], bool, &str); 6] = [
+        (&["--status", "418"], true, "GET / "),
+        (&["--status", "200-299,401"], false, "GET / "),
+        (&["--method", "HEAD", "--status", "418"], true, "HEAD / "),
+        (
+            &["--header", "X-Probe: yes", "--status", "418"],
+            true,
+            "X-Probe: yes",
+        ),
+        (
+            &["--contains", "is well", "--status", "418"],
+            true,
+            "GET / ",
+        ),
+        (
+            &["--contains", "is ill", "--status", "418"],
+            false,
+            "GET / ",
+        ),
+    ];
+    for (options, healthy, request) in table {
+        let before = server.requests().len();
+        let finished = healthcheck().args(options).arg(&url).finish();
+        if finished.stderr.contains("not available yet") {
+            finished.assert_exit(1).assert_one_error_line();
+            assert_eq!(
+                server.requests().len(),
+                before,
+                "it asked all the same{finished}"
+            );
+            continue;
+        }
+        if healthy {
+            assert_healthy(&finished)
+        } else {
+            assert_unhealthy(&finished)
+        }
+        let head = server
+            .requests()
+            .last()
+            .cloned()
+            .unwrap_or_default()
+            .to_lowercase();
+        assert!(
+            head.contains(&request.to_lowercase()),
+            "the request lacks {request:?}: {head:?}{finished}"
+        );
+    }
+}

@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# All tests with one command, as root on Debian or Ubuntu: tests/run.sh
+# Installs what is missing, builds the release binary, runs every test.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+if [ "$(id -u)" != 0 ]; then
+    echo "tests/run.sh: the tests make PID namespaces and change users: run it as root" >&2
+    exit 1
+fi
+if ! command -v cargo >/dev/null; then
+    echo "tests/run.sh: cargo is missing: install Rust from https://rustup.rs" >&2
+    exit 1
+fi
+
+missing=()
+# need PACKAGE TEST...: the package when the test fails.
+need() {
+    local package=$1
+    shift
+    "$@" >/dev/null 2>&1 || missing+=("$package")
+}
+need gcc command -v cc
+need libc6-dev test -e /usr/include/stdio.h
+need libc-bin command -v ldd
+need util-linux command -v unshare setpriv setsid
+need procps command -v ps
+need openssl command -v openssl
+need ca-certificates test -e /etc/ssl/certs/ca-certificates.crt
+need pgbouncer command -v pgbouncer
+need postgresql compgen -G '/usr/lib/postgresql/*/bin/initdb'
+need python3 test -x /usr/bin/python3
+need python3-venv /usr/bin/python3 -c 'import ensurepip, venv'
+if [ ${#missing[@]} -gt 0 ]; then
+    command -v apt-get >/dev/null || { echo "tests/run.sh: missing: ${missing[*]}" >&2; exit 1; }
+    echo "installing ${missing[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    # Their services are of no use here: the tests start servers of their own. Exit code 101 of policy-rc.d(8) keeps
+    # them from being started where nobody has said otherwise.
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e "$policy" ]; then
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod +x "$policy"
+        trap 'rm -f "$policy"' EXIT
+    fi
+    apt-get update -qq </dev/null
+    apt-get install -y -qq --no-install-recommends "${missing[@]}" </dev/null
+fi
+
+# rust-toolchain.toml names the target; an older rustup, or one that does not install by itself, is told so.
+target="$(uname -m)-unknown-linux-musl"
+if command -v rustup >/dev/null && ! rustup target list --installed | grep -qx "$target"; then
+    rustup target add "$target"
+fi
+
+cargo build --release --locked </dev/null
+cargo test --locked "$@" </dev/null

@@ -1,0 +1,319 @@
+//! Waiting: for what, until when, and what is said meanwhile.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::pedantic,
+    clippy::type_complexity,
+    missing_docs
+)]
+
+mod common;
+
+use common::postgres::PASSWORD;
+use common::server::{http_answer, unused_port};
+use common::{Postgres, Run, Server};
+use nix::sys::signal::Signal;
+
+#[test]
+fn a_database_that_comes_late_is_waited_for_and_then_command_starts() {
+    let mut server = Postgres::prepare();
+    let mut process = Run::as_pid1()
+        .env("DATABASE_URL", server.url("postgres"))
+        .args(["--database", "DATABASE_URL", "--", "echo", "started"])
+        .start();
+    process.until_stderr(&server.port().to_string());
+    assert_eq!(process.stdout(), "", "COMMAND did not wait{process}");
+    server.launch();
+    process
+        .wait()
+        .assert_exit(0)
+        .assert_stdout("started\n")
+        .assert_never_says(PASSWORD);
+}
+
+#[test]
+fn the_urls_of_applications_are_understood() {
+    let server = Postgres::options().tls().start();
+    let rest = server.url("postgres");
+    let rest = rest.strip_prefix("postgres://").unwrap();
+    for scheme in [
+        "postgres",
+        "postgresql",
+        "postgresql+asyncpg",
+        "postgresql+psycopg2",
+        "postgresql+psycopg",
+    ] {
+        let url = format!("{scheme}://{rest}");
+        Run::portero()
+            .args(["wait", "--wait-timeout", "10s", "DATABASE_URL"])
+            .env("DATABASE_URL", url)
+            .finish()
+            .assert_exit(0);
+    }
+    let socket = server
+        .socket_directory()
+        .display()
+        .to_string()
+        .replace('/', "%2F");
+    for tail in [
+        "sslmode=disable",
+        "sslmode=prefer",
+        "sslmode=require",
+        "schema=public&connection_limit=5&pgbouncer=true",
+    ] {
+        let url = format!("{}?{tail}", server.url("postgres"));
+        Run::portero()
+            .args(["wait", "--wait-timeout", "10s", &url])
+            .finish()
+            .assert_exit(0)
+            .assert_never_says(PASSWORD);
+    }
+    let by_socket = format!("postgres://postgres@{socket}:{}/postgres", server.port());
+    Run::portero()
+        .args(["wait", "--wait-timeout", "10s", &by_socket])
+        .finish()
+        .assert_exit(0);
+}
+
+#[test]
+fn a_database_that_says_no_ends_with_125_at_the_limit_and_says_why() {
+    let server = Postgres::start();
+    server.psql(
+        "postgres",
+        "CREATE ROLE \"na@me\" LOGIN PASSWORD 'p@ss:w/rd'",
+    );
+    let odd = server.url_with("na%40me", "p%40ss%3Aw%2Frd", "postgres");
+    Run::portero()
+        .args(["wait", "--wait-timeout", "10s", &odd])
+        .finish()
+        .assert_exit(0)
+        .assert_never_says("p@ss:w/rd");
+
+    let table = [
+        (
+            server.url_with("postgres", "wr0ng-secret", "postgres"),
+            "28P01",
+        ),
+        (
+            server.url_with("nobody_here", "wr0ng-secret", "postgres"),
+            "28P01",
+        ),
+        (server.url("no_such_database"), "3D000"),
+        (format!("{}?sslmode=require", server.url("postgres")), "TLS"),
+    ];
+    for (url, why) in table {
+        let finished = Run::portero()
+            .args(["wait", "--wait-timeout", "2s", "--database", "URL"])
+            .env("URL", url)
+            .finish();
+        finished.assert_exit(125).assert_stderr_contains(why);
+        finished
+            .assert_never_says("wr0ng-secret")
+            .assert_never_says(PASSWORD);
+        let finished = &finished;
+        assert!(
+            finished
+                .stderr
+                .lines()
+                .all(|line| line.starts_with("portero: ")),
+            "a line of another form{finished}"
+        );
+    }
+}
+
+#[test]
+fn a_role_that_appears_late_is_waited_for() {
+    let server = Postgres::start();
+    let url = server.url_with("late", "l4te-secret", "postgres");
+    let mut process = Run::portero()
+        .args(["wait", "--wait-timeout", "30s", "URL"])
+        .env("URL", url)
+        .start();
+    process.until_stderr("28P01");
+    server.psql("postgres", "CREATE ROLE late LOGIN PASSWORD 'l4te-secret'");
+    process
+        .wait()
+        .assert_exit(0)
+        .assert_never_says("l4te-secret");
+}
+
+#[test]
+fn what_is_not_there_yet_ends_with_124_at_the_limit() {
+    let silent = Server::silent();
+    let closing = Server::closing();
+    let sick = Server::http(503, "no");
+    let refused = unused_port();
+    let targets = [
+        format!("tcp://127.0.0.1:{refused}"),
+        format!("127.0.0.1:{refused}"),
+        format!("http://127.0.0.1:{refused}/"),
+        format!("postgres://u:p4ssw0rd@127.0.0.1:{refused}/d"),
+        format!(
+            "postgres://u:p4ssw0rd@{}/d?sslmode=disable",
+            silent.address()
+        ),
+        format!(
+            "postgres://u:p4ssw0rd@{}/d?sslmode=disable",
+            closing.address()
+        ),
+        format!("http://{}/", silent.address()),
+        format!("http://{}/", closing.address()),
+        format!("http://{}/", sick.address()),
+        "tcp://no-such-host.invalid:80".into(),
+    ];
+    for target in targets {
+        let finished = Run::portero()
+            .args(["wait", "--wait-timeout", "700ms", &target])
+            .finish();
+        finished
+            .assert_exit(124)
+            .assert_stdout("")
+            .assert_never_says("p4ssw0rd");
+        let place = target
+            .rsplit('@')
+            .next()
+            .unwrap()
+            .trim_start_matches("tcp://")
+            .trim_start_matches("http://");
+        finished.assert_stderr_contains(place.split('/').next().unwrap());
+    }
+}
+
+#[test]
+fn a_starting_server_is_not_yet_and_not_a_refusal() {
+    let fatal = |code: &str, message: &str| {
+        let fields = format!("SFATAL\0VFATAL\0C{code}\0M{message}\0\0");
+        let mut answer = vec![b'E'];
+        answer.extend(u32::try_from(fields.len() + 4).unwrap().to_be_bytes());
+        answer.extend(fields.as_bytes());
+        answer
+    };
+    for (code, message) in [
+        ("57P03", "the database system is starting up"),
+        ("53300", "sorry, too many clients already"),
+    ] {
+        let answer = fatal(code, message);
+        let server = Server::start(move |mut stream| {
+            use std::io::{Read, Write};
+            // The startup message says its length first.
+            let mut length = [0; 4];
+            if stream.read_exact(&mut length).is_ok() {
+                let mut rest = vec![0; u32::from_be_bytes(length) as usize - 4];
+                let _ = stream.read_exact(&mut rest);
+                let _ = stream.write_all(&answer);
+            }
+        });
+        let url = format!(
+            "postgres://u:p4ssw0rd@{}/d?sslmode=disable",
+            server.address()
+        );
+        let finished = Run::portero()
+            .args(["wait", "--wait-timeout", "700ms", &url])
+            .finish();
+        finished
+            .assert_exit(124)
+            .assert_stderr_contains(code)
+            .assert_never_says("p4ssw0rd");
+    }
+}
+
+#[test]
+fn tcp_and_http_targets_that_come_late_are_waited_for_side_by_side() {
+    let (tcp, http) = (unused_port(), unused_port());
+    let (tcp_address, http_address) = (format!("127.0.0.1:{tcp}"), format!("127.0.0.1:{http}"));
+    let mut process = Run::as_pid1()
+        .args([
+            "--wait",
+            &format!("tcp://{tcp_address}"),
+            "--wait",
+            &format!("http://{http_address}/up"),
+        ])
+        .args(["--", "echo", "started"])
+        .start();
+    process
+        .until_stderr(&tcp_address)
+        .until_stderr(&http_address);
+    // The last one named comes first.
+    let web = Server::answering_on(&http_address, http_answer(302, ""));
+    process.until(|_| !web.requests().is_empty(), "a request");
+    assert_eq!(process.stdout(), "", "COMMAND did not wait{process}");
+    let _port = Server::accepting(&tcp_address);
+    process.wait().assert_exit(0).assert_stdout("started\n");
+    assert!(
+        web.requests()[0].starts_with("GET /up HTTP/1.1\r\n"),
+        "{:?}",
+        web.requests()
+    );
+}
+
+#[test]
+fn targets_of_the_environment_are_split_at_white_space() {
+    let (one, two) = (
+        Server::accepting("127.0.0.1:0"),
+        Server::accepting("127.0.0.1:0"),
+    );
+    let list = format!(" tcp://{}\n  {} ", one.address(), two.address());
+    Run::portero()
+        .env("PORTERO_WAIT", list)
+        .arg("wait")
+        .finish()
+        .assert_exit(0);
+    assert!(
+        one.connections() > 0 && two.connections() > 0,
+        "one was left out"
+    );
+}
+
+#[test]
+fn one_target_that_is_not_ready_is_enough_and_command_is_not_started() {
+    let ready = Server::accepting("127.0.0.1:0");
+    let missing = format!("tcp://127.0.0.1:{}", unused_port());
+    Run::as_pid1()
+        .args([
+            "--wait",
+            &format!("tcp://{}", ready.address()),
+            "--wait",
+            &missing,
+            "--wait-timeout",
+            "700ms",
+        ])
+        .args(["--", "echo", "started"])
+        .finish()
+        .assert_exit(124)
+        .assert_stdout("");
+}
+
+#[test]
+fn wait_as_pid_1_ends_by_a_stop_signal() {
+    let target = format!("127.0.0.1:{}", unused_port());
+    for (signal, code) in [(Signal::SIGTERM, 143), (Signal::SIGINT, 130)] {
+        for run in [Run::as_pid1(), Run::portero()] {
+            let mut process = run.args(["wait", &target]).start();
+            process.until_stderr(&target);
+            process.signal(signal);
+            process.wait().assert_exit(code);
+        }
+    }
+}
+
+#[test]
+fn a_long_wait_gives_a_sign_of_life_with_its_limit() {
+    let target = format!("127.0.0.1:{}", unused_port());
+    let mut process = Run::portero()
+        .args(["wait", "--wait-timeout", "77s", &target])
+        .start();
+    process.until(
+        |process| {
+            process
+                .stderr()
+                .lines()
+                .any(|line| line.contains("77s") || line.contains("1m17s"))
+        },
+        "the limit",
+    );
+    process.until(
+        |process| process.stderr().lines().count() >= 3,
+        "a sign of life",
+    );
+}

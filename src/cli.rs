@@ -70,7 +70,7 @@ impl Mode {
                 "Run COMMAND, or PORTERO_MIGRATE, while holding the database's migration lock"
             }
             Self::Healthcheck => {
-                "Probe once: exit 0 when every TARGET is healthy, else 1. Without a TARGET: http://127.0.0.1:PORT/health"
+                "Probe once: exit 0 when every TARGET is healthy, else 1. Without a TARGET: those of PORTERO_HEALTH_TARGET, else http://127.0.0.1:PORT/health"
             }
         }
     }

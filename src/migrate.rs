@@ -1,12 +1,12 @@
 //! `portero migrate`: waits for the database, holds its migration lock, and runs the migrations meanwhile.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 
 use crate::database::lock::Lock;
 use crate::exit::{Exit, Failure};
-use crate::init::{self, image, supervise::supervise};
+use crate::init::{self, image, signals, supervise::supervise};
 use crate::plan::MigratePlan;
 use crate::setup::environment::Environment;
 use crate::{sys, wait};
@@ -79,7 +79,7 @@ fn run_all(plan: &MigratePlan, environment: &Environment) -> Result<(), Failure>
 
 fn describe(exit: Exit) -> String {
     match exit {
-        Exit::Signal(signal) => format!("ended by {}", init::signals::name(signal)),
+        Exit::Signal(signal) => format!("ended by {}", signals::name(signal)),
         exit => format!("exit code {}", exit.code()),
     }
 }
@@ -89,24 +89,22 @@ fn describe(exit: Exit) -> String {
 fn interruptible<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
+    let (sender, receiver) = mpsc::channel();
     let worker = thread::Builder::new().spawn(move || {
-        let result = work();
-        // Wakes the loop below. SIGCHLD is the one signal that is expected at any time and means nothing by itself.
+        let _ = sender.send(work());
+        // Wakes the loop below, which finds the result. SIGCHLD is the one signal that is expected at any time and
+        // means nothing by itself.
         let _ = sys::kill(own_pid(), libc::SIGCHLD);
-        result
     });
-    let worker =
-        worker.map_err(|error| Failure::failed(format!("can't start a thread: {error}")))?;
-    while !worker.is_finished() {
-        if let Some(signal) =
-            sys::next_signal(None).filter(|signal| init::signals::terminates(*signal))
-        {
+    worker.map_err(|error| Failure::failed(format!("can't start a thread: {error}")))?;
+    loop {
+        if let Some(signal) = sys::next_signal(None).filter(|signal| signals::terminates(*signal)) {
             return Err(init::stopped(signal));
         }
+        if let Ok(result) = receiver.try_recv() {
+            return result;
+        }
     }
-    worker
-        .join()
-        .unwrap_or_else(|_| Err(Failure::failed("an internal error")))
 }
 
 fn own_pid() -> i32 {

@@ -16,9 +16,9 @@ use common::{Run, tool};
 
 /// The file named by `PORTERO_RELEASE`, or else the one that `cargo build --release` makes.
 fn release() -> PathBuf {
-    let built = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
-        .with_file_name(format!("{}-unknown-linux-musl", std::env::consts::ARCH))
-        .join("release/portero");
+    // Beside the profile that the tests run with.
+    let profile = PathBuf::from(env!("CARGO_BIN_EXE_portero")).with_file_name("");
+    let built = profile.with_file_name("release").join("portero");
     let path = std::env::var_os("PORTERO_RELEASE").map_or(built, PathBuf::from);
     assert!(
         path.is_file(),

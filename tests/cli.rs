@@ -195,7 +195,7 @@ fn a_usage_error_is_one_line_and_125_and_starts_nothing() {
         (&["--migrate", "true"], &[], "--database"),
         (&["--no-lock", "--migrate", "true | cat"], &[], "sh -c"),
         (&["--no-lock", "--migrate", "true; false"], &[], "sh -c"),
-        (&["--no-lock", "--migrate", "'open"], &[], "open"),
+        (&["--no-lock", "--migrate", "'open"], &[], "not closed"),
         (&["--no-lock", "--migrate", "true && "], &[], "&&"),
         (&["--log-level", "loud"], &[], "loud"),
         (&[], &[("PORTERO_EXPAND_ARGS", "maybe")], "maybe"),
@@ -251,7 +251,11 @@ fn the_other_commands_refuse_in_the_same_way() {
             .args(arguments)
             .finish()
             .assert_exit(code)
-            .assert_one_error_line()
+            .assert_one_line_of(if code == 1 {
+                "unhealthy: "
+            } else {
+                "portero: "
+            })
             .assert_stdout("");
     }
 }
@@ -367,6 +371,7 @@ fn a_dry_run_prints_the_plan_without_passwords_and_starts_nothing() {
         ])
         .arg(&mark)
         .arg("${PORT}")
+        .arg("${DATABASE_URL}")
         .finish();
     plan.assert_exit(0).assert_never_says("hunter2");
     for text in [

@@ -240,7 +240,7 @@ fn usage_errors_exit_1_with_one_line() {
             });
         run.finish()
             .assert_exit(1)
-            .assert_one_error_line()
+            .assert_one_line_of("unhealthy: ")
             .assert_stderr_contains(named)
             .assert_stdout("");
     }

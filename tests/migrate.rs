@@ -268,7 +268,11 @@ fn migrate_waits_for_its_database() {
 
 #[test]
 fn a_standby_is_refused() {
-    let mut server = Postgres::options().setting("hot_standby = on").prepare();
+    // A standby takes no fewer connections than the server whose data it has: the default 100.
+    let mut server = Postgres::options()
+        .setting("hot_standby = on")
+        .max_connections(100)
+        .prepare();
     server.make_standby();
     server.launch();
     Run::portero()

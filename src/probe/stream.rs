@@ -66,7 +66,7 @@ pub fn unix(path: &Path, deadline: Deadline) -> Result<UnixStream, Readiness> {
 pub fn file(path: &Path) -> Readiness {
     match path.try_exists() {
         Ok(true) => Readiness::Ready(String::new()),
-        Ok(false) => Readiness::NotYet("no such file (ENOENT)".to_owned()),
+        Ok(false) => Readiness::NotYet("no such file or directory (ENOENT)".to_owned()),
         Err(error) => Readiness::NotYet(words::error(&error)),
     }
 }

@@ -49,7 +49,6 @@ pub fn error(error: &io::Error) -> String {
         io::ErrorKind::UnexpectedEof => "it closed the connection without an answer",
         io::ErrorKind::HostUnreachable => "no route to host",
         io::ErrorKind::NetworkUnreachable => "network unreachable",
-        io::ErrorKind::NotFound => "no such file",
         io::ErrorKind::NotADirectory => "not a directory on the way",
         io::ErrorKind::PermissionDenied => "permission denied",
         _ => return other_error(error),
@@ -131,7 +130,7 @@ mod tests {
     fn an_error_has_its_words_and_the_name_of_its_errno() {
         let table = [
             (111, "connection refused (ECONNREFUSED)"),
-            (2, "no such file (ENOENT)"),
+            (2, "no such file or directory (ENOENT)"),
             (91, "protocol wrong type for socket (EPROTOTYPE)"),
         ];
         for (errno, words) in table {

@@ -187,8 +187,11 @@ pub fn parse_port(text: &OsStr) -> Option<u16> {
 
 fn default(settings: &Settings<'_>, resolved: &mut Resolved, item: &OsStr) -> Result<(), Failure> {
     let equals = item.as_bytes().iter().position(|byte| *byte == b'=');
-    let equals =
-        equals.ok_or_else(|| settings.invalid(Opt::Default, "an item is not NAME=VALUE"))?;
+    let equals = equals.ok_or_else(|| match item.to_str().filter(|item| is_name(item)) {
+        Some(name) => settings.invalid(Opt::Default, &format!("'{name}' is not NAME=VALUE")),
+        // It is not shown: it may be a value that lost its name.
+        None => settings.invalid(Opt::Default, "an item is not NAME=VALUE"),
+    })?;
     let (name, value) = (
         OsStr::from_bytes(&item.as_bytes()[..equals]),
         OsStr::from_bytes(&item.as_bytes()[equals + 1..]),

@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn plain_specs_resolve() {
-        let table: [(&str, (u32, u32, Vec<u32>)); 11] = [
+        let table = [
             ("app", (1000, 1001, vec![1001, 50, 51])),
             ("1000", (1000, 1001, vec![1001, 50, 51])),
             ("app:ssl", (1000, 50, vec![50])),

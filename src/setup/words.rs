@@ -46,12 +46,15 @@ fn chain(words: Vec<Word>) -> Result<Chain, String> {
     Ok(chain)
 }
 
-/// Whether a word on its own is syntax that only a shell understands.
+/// Whether a word on its own is syntax that only a shell understands; `a; b` is meant by everybody as by a shell.
 fn needs_shell(word: &[u8]) -> bool {
     let operators: [&[u8]; 12] = [
         b"|", b"||", b";", b";;", b"&", b">", b">>", b"<", b"<<", b"(", b")", b"2>&1",
     ];
-    operators.contains(&word) || word.starts_with(b"$(") || word.starts_with(b"`")
+    operators.contains(&word)
+        || word.ends_with(b";")
+        || word.starts_with(b"$(")
+        || word.starts_with(b"`")
 }
 
 fn lines(text: &[u8]) -> Result<Vec<Vec<Word>>, String> {
@@ -176,6 +179,7 @@ mod tests {
         for text in [
             "a | b",
             "a ; b",
+            "a; b",
             "a > f",
             "a $(b) c",
             "a & ",

@@ -356,10 +356,15 @@ impl Finished {
     /// Exactly one line on stderr, which starts `portero: `.
     #[track_caller]
     pub fn assert_one_error_line(&self) -> &Self {
+        self.assert_one_line_of("portero: ")
+    }
+
+    /// stderr is one line that starts with `prefix`.
+    pub fn assert_one_line_of(&self, prefix: &str) -> &Self {
         let one = self.stderr.lines().count() == 1 && self.stderr.ends_with('\n');
         assert!(
-            one && self.stderr.starts_with("portero: "),
-            "expected one line of portero on stderr{self}"
+            one && self.stderr.starts_with(prefix),
+            "expected one line on stderr that starts with {prefix:?}{self}"
         );
         self
     }

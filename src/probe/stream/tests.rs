@@ -157,7 +157,7 @@ fn unix_sockets_are_asked_without_blocking() {
     let _ = std::fs::write(&path, "");
     let no_socket = ask_of(&text, LONG);
     let _ = std::fs::remove_dir_all(&directory);
-    assert_eq!(missing, not_yet("no such file (ENOENT)"));
+    assert_eq!(missing, not_yet("no such file or directory (ENOENT)"));
     assert_eq!(there, Readiness::Ready(String::new()));
     assert_eq!(full, not_yet("no answer within 200ms"));
     assert_eq!(gone, not_yet("connection refused (ECONNREFUSED)"));
@@ -177,8 +177,8 @@ fn a_file_is_ready_when_it_exists() {
     assert_eq!(
         before,
         (
-            not_yet("no such file (ENOENT)"),
-            not_yet("no such file (ENOENT)")
+            not_yet("no such file or directory (ENOENT)"),
+            not_yet("no such file or directory (ENOENT)")
         )
     );
     assert_eq!(

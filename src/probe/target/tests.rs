@@ -75,7 +75,7 @@ fn every_form_of_a_target_is_understood() {
             "postgres://app:hunter2@db/shop",
             "postgres://app@db:5432/shop",
         ),
-        ("DATABASE_URL", "DATABASE_URL (postgres://db:5432/shop)"),
+        ("DATABASE_URL", "DATABASE_URL (postgres://app@db:5432/shop)"),
         ("API", "API (http://api.internal:8080/health?***)"),
         // To the letter: nothing in a variable's value is expanded.
         ("DOLLAR", "DOLLAR (http://api/${EMPTY})"),

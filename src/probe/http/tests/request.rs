@@ -136,7 +136,7 @@ fn a_unix_socket_serves_as_well() {
     );
     assert!(request.contains("\r\nhost: localhost\r\n"), "{request}");
     assert_eq!(gone, not_yet("connection refused (ECONNREFUSED)"));
-    assert_eq!(missing, not_yet("no such file (ENOENT)"));
+    assert_eq!(missing, not_yet("no such file or directory (ENOENT)"));
 }
 
 #[test]

@@ -169,9 +169,16 @@ fn a_variable_is_as_good_as_its_option_and_the_command_line_wins() {
     assert_eq!(plan.supervision.orphan_grace, Some(Duration::from_secs(5)));
 }
 
+/// A command line, an environment, and the message they end with.
+type Case = (
+    &'static [&'static str],
+    &'static [(&'static str, &'static str)],
+    &'static str,
+);
+
 #[test]
 fn a_usage_error_names_where_it_was_made() {
-    let table: &[(&[&str], &[(&str, &str)], &str)] = &[
+    let table: &[Case] = &[
         (
             &[],
             &[],

@@ -206,12 +206,10 @@ fn command(mode: Mode) -> Command {
 }
 
 fn argument(mode: Mode, option: &'static OptionSpec) -> Arg {
-    let arg = Arg::new(option.long)
-        .long(option.long)
-        .help_heading(option.heading(mode));
+    let arg = Arg::new(option.long).help_heading(option.heading(mode));
     let arg = match option.short {
         Some(short) => arg.short(short),
-        None => arg,
+        None => arg.long(option.long),
     };
     let arg = match option.kind {
         Kind::Switch => arg.action(ArgAction::SetTrue),
@@ -334,7 +332,7 @@ mod tests {
             let help = command(mode).render_long_help().to_string();
             for option in options_of(mode) {
                 assert!(
-                    help.contains(&format!("--{}", option.long)),
+                    help.contains(&option.typed_name()),
                     "{mode:?} {}",
                     option.long
                 );
@@ -346,6 +344,39 @@ mod tests {
                     );
                 }
             }
+        }
+    }
+
+    #[test]
+    fn the_readme_names_every_option_variable_default_and_exit_code() {
+        let readme = include_str!("../README.md");
+        for option in OPTIONS {
+            assert!(
+                readme.contains(&option.typed_name()),
+                "{}",
+                option.typed_name()
+            );
+            if option.has_variable() {
+                assert!(
+                    readme.contains(&format!("`{}`", option.variable())),
+                    "{}",
+                    option.variable()
+                );
+            }
+            let row = readme
+                .lines()
+                .find(|line| line.contains(&format!("`{}`", option.variable())));
+            let row = row.filter(|row| !row.contains("*not available yet*"));
+            let shown = row.is_none_or(|row| row.contains(&format!("`{}`", option.default)));
+            assert!(
+                option.default.is_empty() || shown,
+                "--{}: {}",
+                option.long,
+                option.default
+            );
+        }
+        for code in ["124", "125", "126 / 127"] {
+            assert!(readme.contains(&format!("| {code} |")), "{code}");
         }
     }
 }

@@ -195,7 +195,7 @@ impl Settings<'_> {
         if self.typed.values(opt).is_empty() && self.variable(opt).is_some() {
             return option.variable();
         }
-        format!("--{}", option.long)
+        option.typed_name()
     }
 
     fn raw(&self, opt: Opt) -> Vec<OsString> {

@@ -96,7 +96,7 @@ pub struct OptionSpec {
     pub opt: Opt,
     /// Without the two hyphens; also clap's id.
     pub long: &'static str,
-    /// `-q`, `-v`.
+    /// `-q`, `-v`: those have no long form.
     pub short: Option<char>,
     /// What stands for its value in the help.
     pub value_name: &'static str,
@@ -150,6 +150,12 @@ impl OptionSpec {
             Section::Health => "Health check",
             Section::Output => "Output",
         }
+    }
+
+    /// As it is typed.
+    pub fn typed_name(&self) -> String {
+        self.short
+            .map_or_else(|| format!("--{}", self.long), |short| format!("-{short}"))
     }
 
     /// Whether it can be set by environment.

@@ -82,7 +82,7 @@ fn work(typed: &Typed) -> Result<Exit, Failure> {
                 return Ok(print(&plan.describe(&resolved)));
             }
             let environment = become_user(&settings, &resolved)?;
-            migrate::run(&plan, &environment)
+            migrate::run(&plan, environment)
         }
         Mode::Healthcheck => {
             take_stops_by_handler()?;

@@ -15,7 +15,7 @@ use crate::{sys, wait};
 ///
 /// # Errors
 /// 124 and 125 from the wait and the lock, the code of the first migration that failed, or the signal that came.
-pub fn run(plan: &MigratePlan, environment: &Environment) -> Result<Exit, Failure> {
+pub fn run(plan: &MigratePlan, environment: Environment) -> Result<Exit, Failure> {
     init::become_parent();
     if !plan.wait.targets.is_empty() {
         let targets = plan.wait.clone();
@@ -63,7 +63,7 @@ fn run_all(plan: &MigratePlan, environment: &Environment) -> Result<(), Failure>
             .first()
             .map_or_else(String::new, |name| name.display().to_string());
         log::info!("migrating: {name}");
-        let (pid, terminal) = init::start(&image::prepare(command, environment)?)?;
+        let (pid, terminal) = init::start(&image::prepare(command, environment.clone())?)?;
         let outcome = supervise(pid, &plan.supervision, terminal);
         let exit = outcome.exit();
         if exit != Exit::Command(0) {

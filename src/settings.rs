@@ -211,11 +211,8 @@ impl Settings<'_> {
 
     fn variable(&self, opt: Opt) -> Option<&OsStr> {
         let option = &OPTIONS[opt as usize];
-        if option.has_variable() {
-            self.environment.given(option.variable())
-        } else {
-            None
-        }
+        let known = self.environment.find(|name| option.is_set_by(name));
+        known.filter(|value| !value.is_empty())
     }
 
     fn expand_words(&self, opt: Opt, words: Vec<Vec<u8>>) -> Result<Vec<OsString>, Failure> {

@@ -4,9 +4,15 @@
 //! threads; portero's COMMAND may be a glibc program, whose `SIGRTMIN` is 34, so they are asked for by raw system call.
 #![allow(unsafe_code)]
 
+#[cfg(not(test))]
+mod arena;
+
+use std::borrow::Cow;
 use std::cell::UnsafeCell;
 use std::ffi::{CStr, CString, c_char, c_int, c_long, c_void};
 use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, RawFd};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -54,6 +60,22 @@ extern "C" fn main(count: c_int, vector: *const *const c_char) -> c_int {
         std::os::unix::ffi::OsStringExt::from_vec(argument.to_bytes().to_vec())
     });
     c_int::from(crate::start(&arguments.collect::<Vec<_>>()))
+}
+
+unsafe extern "C" {
+    /// The environment's strings and a null pointer at the end (`environ(7)`).
+    static environ: *const *const c_char;
+}
+
+/// The environment's strings, as the kernel put them there.
+pub fn environment() -> Vec<&'static CStr> {
+    // SAFETY: the C runtime has set it, and nothing in this program ever changes it or the strings, so that they live
+    // as long as the process. A null pointer ends the array.
+    let entry = |index| unsafe {
+        let entry = *environ.add(index);
+        (!entry.is_null()).then(|| CStr::from_ptr(entry))
+    };
+    (0..).map_while(entry).collect()
 }
 
 /// Sets the calling thread's signal mask and returns the one before.
@@ -185,7 +207,7 @@ pub struct Image {
     /// The arguments, the name first.
     pub arguments: Vec<CString>,
     /// `NAME=VALUE`, each.
-    pub environment: Vec<CString>,
+    pub environment: Vec<Cow<'static, CStr>>,
 }
 
 /// Why an image was not executed.
@@ -215,22 +237,14 @@ struct Launch {
 
 impl Launch {
     fn new(image: &Image, job: Option<Job>) -> Self {
-        let pointers = |strings: &[CString]| {
-            let ends = std::iter::once(ptr::null());
-            strings
-                .iter()
-                .map(|string| string.as_ptr())
-                .chain(ends)
-                .collect()
-        };
         Self {
             files: image
                 .candidates
                 .iter()
                 .map(|string| string.as_ptr())
                 .collect(),
-            arguments: pointers(&image.arguments),
-            environment: pointers(&image.environment),
+            arguments: pointers(image.arguments.iter().map(CString::as_c_str)),
+            environment: pointers(image.environment.iter().map(AsRef::as_ref)),
             job,
             error: UnsafeCell::new(ExecError {
                 candidate: 0,
@@ -264,9 +278,17 @@ impl Launch {
     }
 }
 
-/// The stack of a child until it has become another image. Its frames are a few system calls deep.
+/// What `execve(2)` takes: pointers to strings, and a null pointer at the end.
+fn pointers<'a>(strings: impl ExactSizeIterator<Item = &'a CStr>) -> Vec<*const c_char> {
+    let mut pointers = Vec::with_capacity(strings.len() + 1);
+    pointers.extend(strings.map(CStr::as_ptr).chain([ptr::null()]));
+    pointers
+}
+
+/// The stack of a child until it has become another image. Its frames are a few system calls deep. It is not
+/// initialised, so that the pages that are never used are never there.
 #[repr(C, align(16))]
-struct ChildStack(UnsafeCell<[u8; 16 * 1024]>);
+struct ChildStack(UnsafeCell<MaybeUninit<[u8; 16 * 1024]>>);
 
 /// Starts `image` as a child. The parent sleeps until the child has become the image, or failed to
 /// (`CLONE_VM | CLONE_VFORK`, as `posix_spawn(3)` does it): so there is no moment in which a signal could be sent to a
@@ -279,7 +301,7 @@ struct ChildStack(UnsafeCell<[u8; 16 * 1024]>);
 /// What `execve(2)` said, or `clone(2)` (candidate 0).
 pub fn spawn(image: &Image, job: Option<Job>) -> Result<i32, ExecError> {
     let launch = Launch::new(image, job);
-    let stack = ChildStack(UnsafeCell::new([0; 16 * 1024]));
+    let stack = ChildStack(UnsafeCell::new(MaybeUninit::uninit()));
     // SAFETY: the pointer is one past the end of the array, aligned to 16 as the ABI asks.
     let top = unsafe { stack.0.get().cast::<u8>().add(16 * 1024) };
     // SAFETY: CLONE_VFORK suspends the parent until the child executes or exits, so `launch` and `stack` outlive it
@@ -367,6 +389,13 @@ fn errno() -> i32 {
     io::Error::last_os_error()
         .raw_os_error()
         .unwrap_or(libc::EIO)
+}
+
+/// Standard input, output or error by number. std's handles would do, but allocate buffers that nobody uses.
+pub fn standard_stream(number: RawFd) -> BorrowedFd<'static> {
+    debug_assert!((0..=2).contains(&number));
+    // SAFETY: portero never closes a standard descriptor; one that was closed from the start answers EBADF.
+    unsafe { BorrowedFd::borrow_raw(number) }
 }
 
 /// The calling thread's capability sets (`capabilities(7)`), bit n for capability n.
@@ -483,6 +512,33 @@ pub fn clear_ambient_capabilities() {
         )
     };
 }
+
+/// Gives back the pages of program code that the start has touched: the loop that is left for the years to come needs
+/// a few of them, which come back from the page cache when they are used.
+pub fn release_code() {
+    unsafe extern "C" {
+        /// The image's first byte, and the end of its code (ld's own symbols).
+        static __executable_start: u8;
+        static etext: u8;
+    }
+    let start = (&raw const __executable_start)
+        .addr()
+        .next_multiple_of(PAGE);
+    let end = (&raw const etext).addr() / PAGE * PAGE;
+    // SAFETY: whole pages of the image's code, which is mapped from its file and never written to: what is dropped
+    // here is read again from there (madvise(2), MADV_DONTNEED).
+    unsafe {
+        libc::madvise(
+            ptr::without_provenance_mut(start),
+            end.saturating_sub(start),
+            libc::MADV_DONTNEED,
+        )
+    };
+}
+
+/// The largest page size of the supported machines' usual kernels is larger; this much is right for x86-64, and on
+/// others `madvise(2)` refuses an address that is no page's, which does no harm.
+const PAGE: usize = 4096;
 
 /// Ends the process at once, without exit handlers (`_exit(2)`): for the panic hook, as PID 1 can't even abort.
 pub fn exit_now(code: u8) -> ! {

@@ -1,6 +1,8 @@
 //! The table of options: one row each, from which clap, the environment, the stages and the help texts are made.
 
+use std::ffi::OsStr;
 use std::fmt::Write;
+use std::os::unix::ffi::OsStrExt;
 
 use super::Mode;
 
@@ -176,6 +178,28 @@ impl OptionSpec {
         )
     }
 
+    /// Whether `name` is this option's variable: as comparing with `variable`, which every start does for every
+    /// option, but without the text in between.
+    pub fn is_set_by(&self, name: &OsStr) -> bool {
+        let Some(rest) = name.as_bytes().strip_prefix(b"PORTERO_") else {
+            return false;
+        };
+        let rest = if self.section == Section::Health {
+            rest.strip_prefix(b"HEALTH_")
+        } else {
+            Some(rest)
+        };
+        let spelled = |long: u8| {
+            if long == b'-' {
+                b'_'
+            } else {
+                long.to_ascii_uppercase()
+            }
+        };
+        self.has_variable()
+            && rest.is_some_and(|rest| rest.iter().copied().eq(self.long.bytes().map(spelled)))
+    }
+
     /// The help's line with the default and the variable.
     pub fn long_help(&self) -> String {
         let mut help = String::from(self.help);
@@ -338,6 +362,13 @@ mod tests {
         ];
         for (opt, variable) in table {
             assert_eq!(OPTIONS[opt as usize].variable(), variable);
+        }
+        for option in OPTIONS {
+            assert_eq!(
+                option.is_set_by(OsStr::new(&option.variable())),
+                option.has_variable()
+            );
+            assert!(!option.is_set_by(OsStr::new("PORTERO_NOPE")));
         }
     }
 }

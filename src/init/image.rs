@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::exit::{Exit, Failure};
-use crate::setup::environment::Environment;
+use crate::setup::environment::{Environment, c_string};
 use crate::sys::{ExecError, Image};
 
 /// Where commands are looked for when PATH is unset (`execvp(3)`).
@@ -18,65 +18,46 @@ const DEFAULT_PATH: &[u8] = b"/usr/local/bin:/bin:/usr/bin";
 ///
 /// # Errors
 /// 125 for a command without a name.
-pub fn prepare(command: &[OsString], environment: &Environment) -> Result<Image, Failure> {
+pub fn prepare(command: &[OsString], environment: Environment) -> Result<Image, Failure> {
     let Some(name) = command.first().filter(|name| !name.is_empty()) else {
         return Err(Failure::failed("COMMAND is empty: say what to run"));
     };
     Ok(Image {
-        candidates: candidates(name, environment),
+        candidates: candidates(name, &environment),
         arguments: command
             .iter()
-            .map(|argument| c_string(argument.as_bytes()))
+            .map(|argument| c_string(&[argument.as_bytes()]))
             .collect(),
-        environment: environment
-            .iter()
-            .map(|(name, value)| entry(name, value))
-            .collect(),
+        environment: environment.into_entries(),
     })
 }
 
 /// A stage: portero itself under another command. /proc/self/exe works under any name and directory.
-pub fn prepare_own(subcommand: &str, environment: &Environment) -> Image {
+pub fn prepare_own(subcommand: &str, environment: Environment) -> Image {
     Image {
-        candidates: [c_string(b"/proc/self/exe")]
+        candidates: [c_string(&[b"/proc/self/exe"])]
             .into_iter()
             .chain(crate::sys::executed_path())
             .collect(),
-        arguments: vec![c_string(b"portero"), c_string(subcommand.as_bytes())],
-        environment: environment
-            .iter()
-            .map(|(name, value)| entry(name, value))
-            .collect(),
+        arguments: vec![c_string(&[b"portero"]), c_string(&[subcommand.as_bytes()])],
+        environment: environment.into_entries(),
     }
 }
 
 fn candidates(name: &OsStr, environment: &Environment) -> Vec<CString> {
     let name = name.as_bytes();
     if name.contains(&b'/') {
-        return vec![c_string(name)];
+        return vec![c_string(&[name])];
     }
     let path = environment
         .get("PATH")
         .map_or(DEFAULT_PATH, OsStrExt::as_bytes);
     let in_directory = |directory: &[u8]| match directory {
         // An empty entry is the current directory (POSIX.1-2017, 8.3 PATH).
-        [] => c_string(name),
-        directory => c_string(&[directory, b"/", name].concat()),
+        [] => c_string(&[name]),
+        directory => c_string(&[directory, b"/", name]),
     };
     path.split(|byte| *byte == b':').map(in_directory).collect()
-}
-
-fn entry(name: &OsStr, value: &OsStr) -> CString {
-    c_string(&[name.as_bytes(), b"=", value.as_bytes()].concat())
-}
-
-/// Arguments and variables come from the kernel and secrets are checked: there is no NUL to cut at.
-fn c_string(bytes: &[u8]) -> CString {
-    let end = bytes
-        .iter()
-        .position(|byte| *byte == 0)
-        .unwrap_or(bytes.len());
-    CString::new(&bytes[..end]).unwrap_or_default()
 }
 
 /// The failure that an `ExecError` is for the user: 127 not found, 126 can't be executed, with the reason.

@@ -28,12 +28,14 @@ pub fn run(mut plan: RunPlan) -> Result<Exit, Failure> {
         run_stage(*stage, &plan)?;
     }
     require_non_root(&plan)?;
-    let command = image::prepare(&plan.command, &plan.environment.without_own())?;
+    let command = image::prepare(&plan.command, plan.environment.without_own())?;
     if plan.exec {
         stop_requested()?;
         return Err(image::failure(&command, sys::replace(&command)));
     }
     let (pid, terminal) = start(&command)?;
+    drop(command);
+    sys::release_code();
     // From here on nothing of portero's own keeps a mount busy.
     let _ = nix::unistd::chdir("/");
     let outcome = supervise(pid, &plan.supervision, terminal);
@@ -77,7 +79,7 @@ fn run_stage(stage: Stage, plan: &RunPlan) -> Result<(), Failure> {
     log::debug!("starting the {} stage", stage.name());
     let (pid, terminal) = start(&image::prepare_own(
         stage.name(),
-        &plan.stage_environment(stage),
+        plan.stage_environment(stage),
     ))?;
     let outcome = supervise(pid, &plan.stage_supervision(), terminal);
     if let Some(signal) = outcome.stop {

@@ -1,35 +1,27 @@
 //! The controlling terminal's foreground: COMMAND gets it as a job of its own, and it comes back when COMMAND has
 //! ended or stopped (`tcsetpgrp(3)`, POSIX.1-2017 11.1.4).
 
-use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::RawFd;
 
 use nix::unistd::{Pid, getpgrp, tcgetpgrp, tcsetpgrp};
 
-/// Which of the standard descriptors is the controlling terminal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stream {
-    Stdin,
-    Stdout,
-    Stderr,
-}
+use crate::sys::standard_stream;
 
-/// This process's controlling terminal.
+/// This process's controlling terminal, by the standard descriptor that it is open at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Terminal(Stream);
+pub struct Terminal(RawFd);
 
 impl Terminal {
     /// The controlling terminal, when one of the standard descriptors is it: /dev/tty may not be there.
     pub fn controlling() -> Option<Self> {
-        let terminals = [Stream::Stdin, Stream::Stdout, Stream::Stderr].map(Self);
-        terminals
-            .into_iter()
+        (0..=2)
+            .map(Self)
             .find(|terminal| terminal.foreground().is_some())
     }
 
     /// Its descriptor.
     pub fn descriptor(self) -> RawFd {
-        self.with(|fd| fd.as_raw_fd())
+        self.0
     }
 
     /// Whether this process's group is in the foreground.
@@ -39,7 +31,7 @@ impl Terminal {
 
     /// Puts `group` in the foreground. With SIGTTOU blocked, as all signals are, this works from the background too.
     pub fn give_to(self, group: i32) {
-        let _ = self.with(|fd| tcsetpgrp(fd, Pid::from_raw(group)));
+        let _ = tcsetpgrp(standard_stream(self.0), Pid::from_raw(group));
     }
 
     /// Puts this process's group in the foreground.
@@ -48,14 +40,6 @@ impl Terminal {
     }
 
     fn foreground(self) -> Option<Pid> {
-        self.with(|fd| tcgetpgrp(fd)).ok()
-    }
-
-    fn with<T>(self, act: impl FnOnce(BorrowedFd<'_>) -> T) -> T {
-        match self.0 {
-            Stream::Stdin => act(io::stdin().as_fd()),
-            Stream::Stdout => act(io::stdout().as_fd()),
-            Stream::Stderr => act(io::stderr().as_fd()),
-        }
+        tcgetpgrp(standard_stream(self.0)).ok()
     }
 }

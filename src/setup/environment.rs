@@ -1,30 +1,36 @@
 //! The environment as portero resolves it and as COMMAND gets it: in order, byte for byte.
 
-use std::ffi::{OsStr, OsString};
+use std::borrow::Cow;
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use super::expand::{expand, is_name};
 use crate::cli::{Opt, is_own_variable};
 use crate::exit::Failure;
 use crate::settings::Settings;
+use crate::sys;
 
-/// Variables in the order in which they were given.
+/// Variables in the order in which they were given, each as the kernel has it: `NAME=VALUE`. What was inherited stays
+/// where the kernel put it, so that a copy costs next to nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Environment(Vec<(OsString, OsString)>);
+pub struct Environment(Vec<Cow<'static, CStr>>);
 
 impl Environment {
     /// The environment that this process was given.
     pub fn inherited() -> Self {
-        Self(std::env::vars_os().collect())
+        Self(sys::environment().into_iter().map(Cow::Borrowed).collect())
     }
 
     /// The value of `name`; an empty value is a value.
     pub fn get(&self, name: impl AsRef<OsStr>) -> Option<&OsStr> {
-        let name = name.as_ref();
-        self.0
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.as_os_str())
+        self.find(|known| known == name.as_ref())
+    }
+
+    /// The value of the first variable whose name `fits`.
+    pub fn find(&self, fits: impl Fn(&OsStr) -> bool) -> Option<&OsStr> {
+        self.iter()
+            .find(|(name, _)| fits(name))
+            .map(|(_, value)| value)
     }
 
     /// The value of `name`, when it is set and not empty: as everywhere in portero, empty counts as not given.
@@ -32,46 +38,81 @@ impl Environment {
         self.get(name).filter(|value| !value.is_empty())
     }
 
-    /// Sets `name`, in its place when it is there already.
-    pub fn set(&mut self, name: impl Into<OsString>, value: impl Into<OsString>) {
-        let (name, value) = (name.into(), value.into());
-        match self.0.iter_mut().find(|(key, _)| *key == name) {
-            Some(entry) => entry.1 = value,
-            None => self.0.push((name, value)),
+    /// Sets `name`, in its place when it is there already. Neither may hold a NUL.
+    pub fn set(&mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) {
+        let name = name.as_ref();
+        let entry = Cow::Owned(c_string(&[
+            name.as_bytes(),
+            b"=",
+            value.as_ref().as_bytes(),
+        ]));
+        match self.0.iter_mut().find(|entry| split(entry).0 == name) {
+            Some(known) => *known = entry,
+            None => self.0.push(entry),
         }
     }
 
     /// Removes `name`; also every double of it.
     pub fn remove(&mut self, name: impl AsRef<OsStr>) {
-        let name = name.as_ref();
-        self.0.retain(|(key, _)| key != name);
+        self.0.retain(|entry| split(entry).0 != name.as_ref());
     }
 
     /// What COMMAND and the migrations see: everything but portero's own variables.
-    pub fn without_own(&self) -> Self {
-        Self(
-            self.0
-                .iter()
-                .filter(|(name, _)| !is_own_variable(name))
-                .cloned()
-                .collect(),
-        )
+    #[must_use]
+    pub fn without_own(mut self) -> Self {
+        self.0.retain(|entry| !is_own_variable(split(entry).0));
+        self
     }
 
-    /// Every variable, in order.
+    /// Every variable's name and value, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
+        self.0.iter().map(|entry| split(entry))
+    }
+
+    /// Every `NAME=VALUE`, ready for `execve(2)`.
+    pub fn into_entries(self) -> Vec<Cow<'static, CStr>> {
         self.0
-            .iter()
-            .map(|(name, value)| (name.as_os_str(), value.as_os_str()))
     }
 }
 
-impl<K: Into<OsString>, V: Into<OsString>> FromIterator<(K, V)> for Environment {
+/// Name and value. An entry without `=`, which nothing forbids, is a name.
+fn split(entry: &CStr) -> (&OsStr, &OsStr) {
+    let bytes = entry.to_bytes();
+    let end = bytes
+        .iter()
+        .position(|byte| *byte == b'=')
+        .unwrap_or(bytes.len());
+    (
+        OsStr::from_bytes(&bytes[..end]),
+        OsStr::from_bytes(bytes.get(end + 1..).unwrap_or_default()),
+    )
+}
+
+/// The parts as one C string, cut at a NUL if there should be one: secrets are checked before, and all else came as C
+/// strings.
+pub fn c_string(parts: &[&[u8]]) -> CString {
+    let mut bytes = Vec::with_capacity(parts.iter().map(|part| part.len()).sum::<usize>() + 1);
+    for part in parts {
+        bytes.extend_from_slice(part);
+    }
+    bytes.truncate(
+        bytes
+            .iter()
+            .position(|byte| *byte == 0)
+            .unwrap_or(bytes.len()),
+    );
+    CString::new(bytes).unwrap_or_default()
+}
+
+impl<K: AsRef<OsStr>, V: AsRef<OsStr>> FromIterator<(K, V)> for Environment {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
+        let entry = |(name, value): (K, V)| {
+            c_string(&[name.as_ref().as_bytes(), b"=", value.as_ref().as_bytes()])
+        };
         Self(
             pairs
                 .into_iter()
-                .map(|(name, value)| (name.into(), value.into()))
+                .map(|pair| Cow::Owned(entry(pair)))
                 .collect(),
         )
     }

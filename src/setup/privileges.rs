@@ -1,8 +1,5 @@
 //! The drop: stdio handed over, bounding set, groups, ids, capabilities, `no_new_privs`; then all of it read back.
 
-use std::io;
-use std::os::fd::AsFd;
-
 use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::stat::{FileStat, fstat};
@@ -11,7 +8,7 @@ use nix::unistd::{
 };
 
 use super::user::Credentials;
-use crate::sys::{self, Capabilities, CapabilityOperation};
+use crate::sys::{self, Capabilities, CapabilityOperation, standard_stream};
 
 /// What `--user` comes to for this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,13 +60,11 @@ pub fn drop_to(credentials: &Credentials, allow_new_privileges: bool) -> Result<
 /// foreign file system) still works as it is.
 fn hand_over_stdio(credentials: &Credentials) {
     let owner = Uid::from_raw(credentials.uid);
-    let give = |fd: &dyn AsFd| {
-        if fstat(fd.as_fd()).is_ok_and(|stat| !is_shared_device(&stat)) {
-            let _ = fchown(fd.as_fd(), Some(owner), None);
+    for stream in [1, 2].map(standard_stream) {
+        if fstat(stream).is_ok_and(|stat| !is_shared_device(&stat)) {
+            let _ = fchown(stream, Some(owner), None);
         }
-    };
-    give(&io::stdout());
-    give(&io::stderr());
+    }
 }
 
 /// /dev/null, zero, full and random (memory devices, major 1) belong to everybody.

@@ -6,7 +6,8 @@ use std::thread;
 
 use crate::database::lock::Lock;
 use crate::exit::{Exit, Failure};
-use crate::init::{self, image, signals, supervise::supervise};
+use crate::init::signals::{self, SignalMap};
+use crate::init::{self, image, supervise::supervise};
 use crate::plan::MigratePlan;
 use crate::setup::environment::Environment;
 use crate::{sys, wait};
@@ -18,8 +19,8 @@ use crate::{sys, wait};
 pub fn run(plan: &MigratePlan, environment: Environment) -> Result<Exit, Failure> {
     init::become_parent();
     if !plan.wait.targets.is_empty() {
-        let targets = plan.wait.clone();
-        interruptible(move || wait::run(&targets))?;
+        let (targets, map) = (plan.wait.clone(), &plan.supervision.map);
+        interruptible(map, move || wait::run(&targets))?;
     }
     let lost = Arc::new(AtomicBool::new(false));
     let lock = lock(plan, &lost)?;
@@ -50,7 +51,10 @@ fn lock(plan: &MigratePlan, lost: &Arc<AtomicBool>) -> Result<Option<Lock>, Fail
         // The supervising thread takes it like any other stop: forwards it, waits, goes no further.
         let _ = sys::kill(own_pid(), libc::SIGTERM);
     };
-    interruptible(move || Lock::acquire(&url, &name, timeout, stop_migration)).map(Some)
+    interruptible(&plan.supervision.map, move || {
+        Lock::acquire(&url, &name, timeout, stop_migration)
+    })
+    .map(Some)
 }
 
 fn run_all(plan: &MigratePlan, environment: &Environment) -> Result<(), Failure> {
@@ -63,8 +67,9 @@ fn run_all(plan: &MigratePlan, environment: &Environment) -> Result<(), Failure>
             .first()
             .map_or_else(String::new, |name| name.display().to_string());
         log::info!("migrating: {name}");
-        let (pid, terminal) = init::start(&image::prepare(command, environment.clone())?)?;
-        let outcome = supervise(pid, &plan.supervision, terminal);
+        let image = image::prepare(command, environment.clone())?;
+        let child = init::start(&image, &plan.supervision.map)?;
+        let outcome = supervise(child, &plan.supervision);
         let exit = outcome.exit();
         if exit != Exit::Command(0) {
             return Err(Failure::new(
@@ -87,6 +92,7 @@ fn describe(exit: Exit) -> String {
 /// Does `work` in a thread while this one takes signals, so that a stop ends it at once. What the thread holds, a
 /// connection or its place in a queue, ends with the process.
 fn interruptible<T: Send + 'static>(
+    map: &SignalMap,
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
     let (sender, receiver) = mpsc::channel();
@@ -98,7 +104,9 @@ fn interruptible<T: Send + 'static>(
     });
     worker.map_err(|error| Failure::failed(format!("can't start a thread: {error}")))?;
     loop {
-        if let Some(signal) = sys::next_signal(None).filter(|signal| signals::terminates(*signal)) {
+        if let Some(signal) = sys::next_signal(None)
+            && map.apply(signal).is_some_and(signals::terminates)
+        {
             return Err(init::stopped(signal));
         }
         if let Ok(result) = receiver.try_recv() {

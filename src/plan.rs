@@ -259,6 +259,7 @@ impl RunPlan {
     /// How a stage is supervised: it maps and delays for itself what it needs to, and takes all else as it comes.
     pub fn stage_supervision(&self) -> Supervision {
         Supervision {
+            map: self.supervision.map.drops(),
             orphan_grace: self.supervision.orphan_grace,
             ..Supervision::default()
         }

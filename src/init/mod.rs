@@ -13,7 +13,8 @@ use crate::exit::{Exit, Failure};
 use crate::plan::{RunPlan, Stage};
 use crate::setup;
 use crate::sys::{self, Image, Job};
-use supervise::supervise;
+use signals::SignalMap;
+use supervise::{Child, supervise};
 use terminal::Terminal;
 
 /// Prepares, runs COMMAND and supervises it. All signals must be blocked since the start of the process.
@@ -22,26 +23,33 @@ use terminal::Terminal;
 /// The step that failed; no later step has started then.
 pub fn run(mut plan: RunPlan) -> Result<Exit, Failure> {
     become_parent();
-    stop_requested()?;
-    setup::become_user(&plan.identity, &mut plan.environment)?;
-    for stage in &plan.stages {
-        run_stage(*stage, &plan)?;
-    }
-    require_non_root(&plan)?;
+    let map = plan.supervision.map.clone();
+    let prepared = prepare(&mut plan);
+    // A stop that came meanwhile is what ends the run, also when the step that it found has failed.
+    stop_requested(&map)?;
+    prepared?;
     let command = image::prepare(&plan.command, plan.environment.without_own())?;
     if plan.exec {
-        stop_requested()?;
         return Err(image::failure(&command, sys::replace(&command)));
     }
-    let (pid, terminal) = start(&command)?;
+    let child = start(&command, &map)?;
     drop(command);
     sys::release_code();
     // From here on nothing of portero's own keeps a mount busy.
     let _ = nix::unistd::chdir("/");
-    let outcome = supervise(pid, &plan.supervision, terminal);
+    let outcome = supervise(child, &plan.supervision);
     let code = outcome.exit().code();
     let mapped = plan.map_exit.iter().rev().find(|(from, _)| *from == code);
     Ok(mapped.map_or(outcome.exit(), |(_, to)| Exit::Command(*to)))
+}
+
+/// All that comes before COMMAND.
+fn prepare(plan: &mut RunPlan) -> Result<(), Failure> {
+    setup::become_user(&plan.identity, &mut plan.environment)?;
+    for stage in &plan.stages {
+        run_stage(*stage, plan)?;
+    }
+    require_non_root(plan)
 }
 
 /// Makes sure that every orphan below becomes this process's child, and that it hears of each one's end.
@@ -58,30 +66,27 @@ pub fn become_parent() {
 ///
 /// # Errors
 /// 126, 127, or the signal that came before.
-pub fn start(image: &Image) -> Result<(i32, Option<Terminal>), Failure> {
+pub fn start(image: &Image, map: &SignalMap) -> Result<Child, Failure> {
     let terminal = Terminal::controlling();
-    let foreground = terminal
-        .filter(|terminal| terminal.is_ours())
-        .map(Terminal::descriptor);
-    stop_requested()?;
-    let pid = sys::spawn(
-        image,
-        Some(Job {
-            terminal: foreground,
-        }),
-    )
-    .map_err(|error| image::failure(image, error))?;
-    Ok((pid, terminal))
+    let foreground = terminal.is_some_and(Terminal::is_ours);
+    let job = Job {
+        terminal: terminal.filter(|_| foreground).map(Terminal::descriptor),
+    };
+    stop_requested(map)?;
+    let pid = sys::spawn(image, Some(job)).map_err(|error| image::failure(image, error))?;
+    Ok(Child {
+        pid,
+        terminal,
+        foreground,
+    })
 }
 
 /// Runs a stage to its end. It prints its own failures, so its exit is passed on in silence.
 fn run_stage(stage: Stage, plan: &RunPlan) -> Result<(), Failure> {
     log::debug!("starting the {} stage", stage.name());
-    let (pid, terminal) = start(&image::prepare_own(
-        stage.name(),
-        plan.stage_environment(stage),
-    ))?;
-    let outcome = supervise(pid, &plan.stage_supervision(), terminal);
+    let own = image::prepare_own(stage.name(), plan.stage_environment(stage));
+    let child = start(&own, &plan.supervision.map)?;
+    let outcome = supervise(child, &plan.stage_supervision());
     if let Some(signal) = outcome.stop {
         return Err(stopped(signal));
     }
@@ -100,10 +105,10 @@ fn run_stage(stage: Stage, plan: &RunPlan) -> Result<(), Failure> {
 }
 
 /// Whether a signal that ends the run has arrived. Others, such as the SIGWINCH of every `docker run -it`, and the
-/// SIGCHLD of what was reaped meanwhile, are taken away here and do no harm.
-fn stop_requested() -> Result<(), Failure> {
+/// SIGCHLD of what was reaped meanwhile, are taken away here and do no harm; so are those that `map` drops.
+fn stop_requested(map: &SignalMap) -> Result<(), Failure> {
     while let Some(signal) = sys::next_signal(Some(std::time::Duration::ZERO)) {
-        if signals::terminates(signal) {
+        if map.apply(signal).is_some_and(signals::terminates) {
             return Err(stopped(signal));
         }
     }

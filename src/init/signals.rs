@@ -112,6 +112,18 @@ impl SignalMap {
         Ok(())
     }
 
+    /// The part of it that drops signals: it counts from the start, before there is a COMMAND to map for.
+    #[must_use]
+    pub fn drops(&self) -> Self {
+        Self(
+            self.0
+                .iter()
+                .filter(|(_, to)| to.is_none())
+                .copied()
+                .collect(),
+        )
+    }
+
     /// What is forwarded when `number` arrives; `None` when nothing is.
     pub fn apply(&self, number: i32) -> Option<i32> {
         self.0

@@ -47,12 +47,23 @@ impl Outcome {
     }
 }
 
-/// Supervises the child `pid`, which leads its process group, until it has ended and its leftovers too.
-pub fn supervise(pid: i32, rules: &Supervision, terminal: Option<Terminal>) -> Outcome {
+/// A child that was started, leading a process group of its own.
+#[derive(Clone, Copy, Debug)]
+pub struct Child {
+    /// Its pid and its process group.
+    pub pid: i32,
+    /// The controlling terminal, when there is one.
+    pub terminal: Option<Terminal>,
+    /// Whether the child has been given the terminal's foreground. Only then is it portero's to take back: a portero
+    /// in the background must not take it from somebody else.
+    pub foreground: bool,
+}
+
+/// Supervises `child` until it has ended, and its leftovers too.
+pub fn supervise(child: Child, rules: &Supervision) -> Outcome {
     let mut supervisor = Supervisor {
-        pid,
+        child,
         rules,
-        terminal,
         stop: None,
         status: None,
         delay: Delay::None,
@@ -64,9 +75,7 @@ pub fn supervise(pid: i32, rules: &Supervision, terminal: Option<Terminal>) -> O
             break status;
         }
     };
-    if let Some(terminal) = terminal {
-        terminal.take_back();
-    }
+    supervisor.take_terminal();
     if let Some(grace) = rules.orphan_grace {
         leftovers::end(grace, &rules.map);
     }
@@ -77,9 +86,8 @@ pub fn supervise(pid: i32, rules: &Supervision, terminal: Option<Terminal>) -> O
 }
 
 struct Supervisor<'a> {
-    pid: i32,
+    child: Child,
     rules: &'a Supervision,
-    terminal: Option<Terminal>,
     stop: Option<i32>,
     status: Option<ExitStatus>,
     delay: Delay,
@@ -127,7 +135,7 @@ impl Supervisor<'_> {
             log::warn!(
                 "it did not end within the stop timeout: sending SIGKILL to its process group"
             );
-            let _ = sys::kill(-self.pid, libc::SIGKILL);
+            let _ = sys::kill(-self.child.pid, libc::SIGKILL);
         }
     }
 
@@ -167,16 +175,13 @@ impl Supervisor<'_> {
 
     fn forward(&mut self, number: i32, mapped: Option<i32>) {
         let Some(mapped) = mapped else { return };
-        if mapped == libc::SIGCONT
-            && let Some(terminal) = self.terminal
-            && terminal.is_ours()
-        {
-            terminal.give_to(self.pid);
+        if mapped == libc::SIGCONT {
+            self.give_terminal();
         }
         let target = if self.rules.child_only {
-            self.pid
+            self.child.pid
         } else {
-            -self.pid
+            -self.child.pid
         };
         if let Err(error) = sys::kill(target, mapped) {
             log::debug!("{} could not be forwarded: {error}", signals::name(mapped));
@@ -194,7 +199,7 @@ impl Supervisor<'_> {
     fn reap(&mut self) {
         while let Children::Changed(change) = sys::next_change() {
             let status = ExitStatus::from_raw(change.status);
-            if change.pid == self.pid {
+            if change.pid == self.child.pid {
                 match status.stopped_signal() {
                     Some(signal) => self.on_stop(signal),
                     None => self.status = Some(status),
@@ -210,16 +215,27 @@ impl Supervisor<'_> {
         if !signals::is_terminal_stop(signal) || sys::pending_signals().contains(libc::SIGCONT) {
             return;
         }
-        let was_foreground = self.terminal.is_some_and(|terminal| !terminal.is_ours());
-        if let Some(terminal) = self.terminal.filter(|_| was_foreground) {
-            terminal.take_back();
-        }
+        let was_foreground = self.child.foreground;
+        self.take_terminal();
         sys::stop_self();
-        if was_foreground
-            && !sys::pending_signals().contains(libc::SIGCONT)
-            && let Some(terminal) = self.terminal
-        {
-            terminal.give_to(self.pid);
+        if was_foreground && !sys::pending_signals().contains(libc::SIGCONT) {
+            self.give_terminal();
+        }
+    }
+
+    /// Puts the child in the foreground when portero is: at the start of a job, and when a shell continues it there.
+    fn give_terminal(&mut self) {
+        if let Some(terminal) = self.child.terminal.filter(|terminal| terminal.is_ours()) {
+            terminal.give_to(self.child.pid);
+            self.child.foreground = true;
+        }
+    }
+
+    /// Takes the foreground back from the child, if it was given it.
+    fn take_terminal(&mut self) {
+        if let Some(terminal) = self.child.terminal.filter(|_| self.child.foreground) {
+            terminal.take_back();
+            self.child.foreground = false;
         }
     }
 }

@@ -1,5 +1,7 @@
 //! `portero healthcheck`: asks every target once, says how it went in one line, and exits 0 or 1.
 
+mod progress;
+
 use std::io::{self, Write};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -24,12 +26,19 @@ pub fn run(plan: &ProbePlan) -> Exit {
         Err(why) => return unhealthy(&why),
     };
     match report(plan, &answers, started.elapsed()) {
-        Ok(text) => {
-            write(&mut io::stdout(), "healthy", &text);
-            Exit::Success
-        }
-        Err(text) => unhealthy(&text),
+        Ok(text) => healthy(&text),
+        // COMMAND can't answer before it is started: that explains more than what its port said.
+        Err(text) => match progress::current() {
+            Some(progress) if plan.live => healthy(&progress.to_string()),
+            Some(progress) => unhealthy(&progress.to_string()),
+            None => unhealthy(&text),
+        },
     }
+}
+
+fn healthy(text: &str) -> Exit {
+    write(&mut io::stdout(), "healthy", text);
+    Exit::Success
 }
 
 /// Says `unhealthy: ` and why. Also what a plan that can't be made comes to: this command knows no other exit.

@@ -132,6 +132,8 @@ pub struct ProbePlan {
     pub expectation: Expectation,
     /// For `https` and `rediss` targets.
     pub verification: Verification,
+    /// Healthy also while portero itself is still waiting or migrating.
+    pub live: bool,
 }
 
 /// `--log-level`, `-q`, `-v` and `--log-format`.
@@ -534,6 +536,7 @@ impl ProbePlan {
             timeout: settings.limit(Opt::Timeout)?,
             expectation: expectation(settings)?,
             verification: verification(settings, Opt::HealthCaCert, Opt::HealthInsecure)?,
+            live: settings.switch(Opt::Live)?,
         })
     }
 }

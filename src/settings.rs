@@ -16,7 +16,6 @@ const NOT_AVAILABLE: &[Opt] = &[
     Opt::KeepCap,
     Opt::MigrateOnce,
     Opt::MigrateTable,
-    Opt::Live,
 ];
 
 /// The options of one command, with an environment to read and to expand from.

@@ -145,6 +145,19 @@ pub fn next_signal(limit: Option<Duration>) -> Option<i32> {
     }
 }
 
+/// The time since the machine was booted, suspension included: what a process's start is counted from in
+/// `/proc/PID/stat` (`clock_gettime(2)`, `CLOCK_BOOTTIME`; `proc(5)`, `starttime`).
+pub fn time_since_boot() -> Duration {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the pointer is to a timespec that outlives the call.
+    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut now) };
+    let seconds = Duration::from_secs(now.tv_sec.try_into().unwrap_or_default());
+    seconds + Duration::from_nanos(now.tv_nsec.try_into().unwrap_or_default())
+}
+
 /// A change of state of a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChildChange {

@@ -23,7 +23,8 @@ need() {
 need gcc command -v cc
 need libc6-dev test -e /usr/include/stdio.h
 need libc-bin command -v ldd
-need util-linux command -v unshare setpriv setsid
+need util-linux command -v unshare setpriv setsid nsenter
+need tini test -x /usr/bin/tini-static
 need procps command -v ps
 need openssl command -v openssl
 need ca-certificates test -e /etc/ssl/certs/ca-certificates.crt

@@ -16,6 +16,7 @@ fn plan(targets: &[&str]) -> ProbePlan {
         timeout: Some(Duration::from_millis(400)),
         expectation: Expectation::default(),
         verification: Verification::default(),
+        live: false,
     }
 }
 

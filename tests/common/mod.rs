@@ -50,8 +50,9 @@ pub fn tool(name: &str) -> PathBuf {
         .find(|path| path.exists())
         .unwrap_or_else(|| {
             let package = match name {
-                "unshare" | "setpriv" | "setsid" => "util-linux",
+                "nsenter" | "setpriv" | "setsid" | "unshare" => "util-linux",
                 "env" | "cp" => "coreutils",
+                "tini-static" => "tini",
                 "python3" => "python3 python3-venv",
                 "ps" => "procps",
                 "ldd" => "libc-bin",

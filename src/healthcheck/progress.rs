@@ -1,0 +1,125 @@
+//! What portero itself is busy with in this container, when COMMAND has not been started yet: found in /proc.
+//!
+//! A stage is `portero wait` or `portero migrate`, started by an init of portero's as the leader of a process group of
+//! its own. The init is PID 1; under `docker run --init` it is PID 1's child. What somebody starts in the container
+//! beside it (`docker exec`) has neither for its parent, and is no reason to call the container healthy.
+//!
+//! Only what every user may read is read: the init may have dropped to a user of its own. And of a foreign process
+//! only `stat`: reading a command line waits for the process's memory map, which hangs beside one that thrashes.
+
+use std::fmt;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::plan::Stage;
+use crate::probe::words;
+use crate::sys;
+
+/// How long the look may take: on a host's PID namespace /proc is large, and the answer is due.
+const LIMIT: Duration = Duration::from_millis(100);
+
+/// The kernel's unit of `starttime` in milliseconds: 100 ticks a second on x86-64 and arm64 (`USER_HZ`,
+/// asm-generic/param.h; `sysconf(_SC_CLK_TCK)` says nothing else).
+const TICK: u64 = 10;
+
+/// The name of a process that was executed as /proc/self/exe, as the init starts its stages.
+const BY_LINK: &str = "exe";
+
+/// A stage that runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Which.
+    pub stage: Stage,
+    /// Since when.
+    pub age: Duration,
+}
+
+impl fmt::Display for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let doing = match self.stage {
+            Stage::Wait => "waiting",
+            Stage::Migrate => "migrating",
+        };
+        let age = words::duration(self.age);
+        write!(f, "portero is still {doing} ({age})")
+    }
+}
+
+/// The stage that runs in this PID namespace, if any. Without /proc, or where it hides other users' processes
+/// (`hidepid`, proc(5)), there is none to be seen.
+pub fn current() -> Option<Progress> {
+    find(Path::new("/proc"), sys::time_since_boot())
+}
+
+fn find(proc: &Path, now: Duration) -> Option<Progress> {
+    let started = Instant::now();
+    let own_name = stat(proc, "self")?.name;
+    let is_portero = |name: &str| name == "portero" || name == own_name;
+    for entry in fs::read_dir(proc).ok()?.flatten() {
+        if started.elapsed() > LIMIT {
+            return None;
+        }
+        let pid = entry.file_name();
+        let Some(pid) = pid.to_str().filter(|pid| pid.parse::<u32>().is_ok()) else {
+            continue;
+        };
+        let Some(found) = stat(proc, pid) else {
+            continue;
+        };
+        let is_own_job = found.group == pid && found.parent != "0";
+        if !is_own_job || !(found.name == BY_LINK || is_portero(&found.name)) {
+            continue;
+        }
+        let is_inits = found.parent == "1"
+            || stat(proc, &found.parent)
+                .is_some_and(|init| init.parent == "1" && is_portero(&init.name));
+        if let Some(stage) = stage(proc, pid).filter(|_| is_inits) {
+            let age = now.saturating_sub(found.started);
+            return Some(Progress { stage, age });
+        }
+    }
+    None
+}
+
+/// What of `/proc/PID/stat` (proc(5)) is needed here.
+struct Stat {
+    name: String,
+    parent: String,
+    group: String,
+    /// Since boot.
+    started: Duration,
+}
+
+fn stat(proc: &Path, pid: &str) -> Option<Stat> {
+    let text = fs::read(proc.join(pid).join("stat")).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    // The name stands in parentheses and may hold any of them.
+    let (head, tail) = text.rsplit_once(')')?;
+    let (_, name) = head.split_once('(')?;
+    let fields: Vec<&str> = tail.split_whitespace().collect();
+    // The first field behind the name is the third of the page's count.
+    let field = |number: usize| fields.get(number - 3).copied();
+    let ticks: u64 = field(22)?.parse().ok()?;
+    Some(Stat {
+        name: name.to_owned(),
+        parent: field(4)?.to_owned(),
+        group: field(5)?.to_owned(),
+        started: Duration::from_millis(ticks.saturating_mul(TICK)),
+    })
+}
+
+/// The stage by its command line, which is these two words and nothing else.
+fn stage(proc: &Path, pid: &str) -> Option<Stage> {
+    let line = fs::read(proc.join(pid).join("cmdline")).ok()?;
+    let mut words = line.split(|byte| *byte == 0);
+    let (name, command) = (words.next()?, words.next()?);
+    let alone = words.next() == Some(b"") && words.next().is_none();
+    let stage = [Stage::Wait, Stage::Migrate]
+        .into_iter()
+        .find(|stage| stage.name().as_bytes() == command)?;
+    (alone && name == b"portero").then_some(stage)
+}
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@ use crate::exit::Exit;
 use crate::plan::ProbePlan;
 use crate::probe::target::Target;
 use crate::probe::{self, Deadline, Question, Readiness, words};
+use crate::sys;
 
 /// The longest line that is written, in bytes, its newline not counted. Docker keeps 4096 bytes of a probe's output,
 /// and `docker ps` and dashboards show one line.
@@ -114,8 +115,10 @@ fn subject(plan: &ProbePlan, target: &Target) -> String {
 fn write(to: &mut impl Write, verdict: &str, text: &str) {
     let line = words::shortened(&words::printable(&format!("{verdict}: {text}")), LINE);
     // A closed pipe is Docker's business, and no reason for another exit code.
-    let _ = to.write_all(format!("{line}\n").as_bytes());
-    let _ = to.flush();
+    sys::without_sigpipe(|| {
+        to.write_all(format!("{line}\n").as_bytes())
+            .and_then(|()| to.flush())
+    });
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::sys;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 /// How a line looks.
@@ -50,7 +51,7 @@ pub fn write_line(format: Format, level: Level, message: &str) {
         Format::Text => text(level, message),
         Format::Json => json(level, message),
     };
-    let _ = std::io::stderr().write_all(line.as_bytes());
+    sys::without_sigpipe(|| std::io::stderr().write_all(line.as_bytes()));
 }
 
 /// Says why the run ends, also to Kubernetes' termination log when there is one.

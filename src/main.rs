@@ -16,7 +16,9 @@ mod sys;
 mod wait;
 
 use std::ffi::OsString;
+use std::fs::OpenOptions;
 use std::io::Write;
+use std::os::fd::{AsRawFd, IntoRawFd};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -30,6 +32,7 @@ use setup::environment::{Environment, Resolved, resolve};
 #[cfg_attr(test, allow(dead_code))]
 fn start(arguments: &[OsString]) -> u8 {
     report_panics();
+    fill_standard_streams();
     let arguments = arguments.get(1..).unwrap_or_default();
     let (mode, _) = Mode::of(arguments);
     let exit = match cli::parse(arguments) {
@@ -115,7 +118,8 @@ fn start_logger(mode: Mode, output: OutputPlan) {
 /// For the commands that start nothing: a stop ends them at once, also as PID 1, where default dispositions do
 /// nothing (`kill(2)`, notes).
 fn take_stops_by_handler() -> Result<(), Failure> {
-    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT, libc::SIGHUP] {
+    let stops = [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT, libc::SIGHUP];
+    for signal in stops.into_iter().filter(|signal| !sys::is_ignored(*signal)) {
         let always = Arc::new(AtomicBool::new(true));
         signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, always).map_err(
             |error| {
@@ -126,13 +130,19 @@ fn take_stops_by_handler() -> Result<(), Failure> {
             },
         )?;
     }
-    sys::restore_signal_mask();
+    // Whatever was blocked when this started: a stop must get through.
+    sys::set_signal_mask(sys::SignalSet::NONE.with(libc::SIGPIPE));
     Ok(())
 }
 
 /// Writes to stdout, whose end is nobody's reason to fail.
 fn print(text: &str) -> Exit {
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    let mut stdout = std::io::stdout();
+    sys::without_sigpipe(|| {
+        stdout
+            .write_all(text.as_bytes())
+            .and_then(|()| stdout.flush())
+    });
     Exit::Success
 }
 
@@ -145,6 +155,17 @@ fn report(mode: Mode, failure: &Failure) -> Exit {
         logger::write_failure(&failure.message);
     }
     failure.exit
+}
+
+/// Puts /dev/null where a standard stream is closed, for portero alone (close-on-exec): else the next connection would
+/// get its number, and the log would go there.
+fn fill_standard_streams() {
+    while let Ok(null) = OpenOptions::new().read(true).write(true).open("/dev/null") {
+        if null.as_raw_fd() > 2 {
+            break;
+        }
+        let _ = null.into_raw_fd();
+    }
 }
 
 /// A panic is one line and exit 125: PID 1 can't even abort, as SIGABRT does nothing to it.

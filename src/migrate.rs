@@ -7,7 +7,7 @@ use std::thread;
 use crate::database::lock::Lock;
 use crate::exit::{Exit, Failure};
 use crate::init::signals::{self, SignalMap};
-use crate::init::{self, image, supervise::supervise};
+use crate::init::{self, Place, image, supervise::supervise};
 use crate::plan::MigratePlan;
 use crate::setup::environment::Environment;
 use crate::{sys, wait};
@@ -61,16 +61,19 @@ fn run_all(plan: &MigratePlan, environment: &Environment) -> Result<(), Failure>
     let mut stop = None;
     for command in plan.commands.iter().flatten() {
         if let Some(signal) = stop {
-            return Err(init::stopped(signal));
+            return Err(stopped(signal));
         }
         let name = command
             .first()
             .map_or_else(String::new, |name| name.display().to_string());
         log::info!("migrating: {name}");
         let image = image::prepare(command, environment.clone())?;
-        let child = init::start(&image, &plan.supervision.map)?;
+        let child = init::start(&image, &plan.supervision.map, Place::SharedJob)?;
         let outcome = supervise(child, &plan.supervision);
         let exit = outcome.exit();
+        if exit != Exit::Command(0) && outcome.stop.is_some() {
+            return Err(Failure::new(exit, ""));
+        }
         if exit != Exit::Command(0) {
             return Err(Failure::new(
                 exit,
@@ -80,6 +83,11 @@ fn run_all(plan: &MigratePlan, environment: &Environment) -> Result<(), Failure>
         stop = outcome.stop;
     }
     Ok(())
+}
+
+/// A stop needs no line here: who sent it knows, and a portero above that was told to stop says so itself.
+fn stopped(signal: i32) -> Failure {
+    Failure::new(Exit::Signal(signal), "")
 }
 
 fn describe(exit: Exit) -> String {
@@ -105,9 +113,9 @@ fn interruptible<T: Send + 'static>(
     worker.map_err(|error| Failure::failed(format!("can't start a thread: {error}")))?;
     loop {
         if let Some(signal) = sys::next_signal(None)
-            && map.apply(signal).is_some_and(signals::terminates)
+            && map.apply(signal.number).is_some_and(signals::terminates)
         {
-            return Err(init::stopped(signal));
+            return Err(stopped(signal.number));
         }
         if let Ok(result) = receiver.try_recv() {
             return result;

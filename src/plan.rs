@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
-use crate::cli::{OPTIONS, Opt, is_own_variable, options_of};
+use crate::cli::{Mode, OPTIONS, Opt, is_own_variable, options_of};
 use crate::exit::Failure;
 use crate::init::signals::SignalMap;
 use crate::init::supervise::Supervision;
@@ -178,7 +178,9 @@ pub fn identity(settings: &Settings<'_>) -> Result<IdentityPlan, Failure> {
     Ok(IdentityPlan {
         user,
         allow_new_privileges: settings.switch(Opt::AllowNewPrivileges)?,
-        require_non_root: settings.switch(Opt::RequireNonRoot)?,
+        // Only what starts a COMMAND can start it as root.
+        require_non_root: settings.switch(Opt::RequireNonRoot)?
+            && matches!(settings.typed.mode, Mode::Run | Mode::Migrate),
     })
 }
 
@@ -199,7 +201,7 @@ impl RunPlan {
         } else {
             None
         };
-        let migrates = runs("migrate") && settings.is_given(Opt::Migrate);
+        let migrates = runs("migrate") && !settings.commands(Opt::Migrate)?.is_empty();
         let migrate = if migrates {
             Some(MigratePlan::new(settings)?)
         } else {
@@ -262,7 +264,6 @@ impl RunPlan {
     pub fn stage_supervision(&self) -> Supervision {
         Supervision {
             map: self.supervision.map.drops(),
-            orphan_grace: self.supervision.orphan_grace,
             ..Supervision::default()
         }
     }
@@ -369,16 +370,15 @@ fn warnings(settings: &Settings<'_>, command: &[OsString]) -> Result<Vec<String>
             warnings.push(format!("{name} is not a variable of portero's: a typo?"));
         }
     }
-    if !settings.switch(Opt::ExpandArgs)? && !is_shell(&command[0]) {
-        let literal = command
-            .iter()
-            .find(|argument| argument.to_string_lossy().contains("${"));
-        if let Some(argument) = literal {
-            warnings.push(format!(
-                "COMMAND gets '{}' as it is: --expand-args would expand it",
-                argument.display()
-            ));
-        }
+    let is_literal = |argument: &OsString| argument.to_string_lossy().contains("${");
+    if !settings.switch(Opt::ExpandArgs)?
+        && !is_shell(&command[0])
+        && command.iter().any(is_literal)
+    {
+        // The argument itself is not shown: it may hold a password.
+        warnings.push(
+            "COMMAND gets a literal ${…} in its arguments: --expand-args would expand it".into(),
+        );
     }
     Ok(warnings)
 }
@@ -449,15 +449,15 @@ impl WaitPlan {
     /// # Errors
     /// 125: usage errors, and nothing to wait for.
     pub fn new(settings: &Settings<'_>) -> Result<Self, Failure> {
-        let mut plan = Self::of_run(settings)?;
         let operands = settings.targets("")?;
-        if !operands.is_empty() {
-            let targets: Result<Vec<Target>, Failure> = operands
+        let plan = if operands.is_empty() {
+            Self::of_run(settings)?
+        } else {
+            let targets = operands
                 .iter()
-                .map(|text| Target::parse(text, settings.environment))
-                .collect();
-            plan.targets = targets?;
-        }
+                .map(|text| Target::parse(text, settings.environment));
+            Self::with(settings, targets.collect::<Result<_, _>>()?)?
+        };
         if plan.targets.is_empty() {
             return Err(Failure::failed(
                 "there is nothing to wait for: say a TARGET, or set PORTERO_WAIT or PORTERO_DATABASE",
@@ -484,7 +484,7 @@ impl MigratePlan {
     /// # Errors
     /// 125: usage errors, nothing to run, neither a database nor `--no-lock`.
     pub fn new(settings: &Settings<'_>) -> Result<Self, Failure> {
-        let is_subcommand = settings.typed.mode == crate::cli::Mode::Migrate;
+        let is_subcommand = settings.typed.mode == Mode::Migrate;
         let commands = if is_subcommand && !settings.typed.operands.is_empty() {
             vec![vec![command(settings)?]]
         } else {
@@ -507,7 +507,9 @@ impl MigratePlan {
             wait: WaitPlan::of_run(settings)?,
             database,
             commands,
-            lock_name: settings.text(Opt::LockName)?.unwrap_or_default(),
+            lock_name: settings
+                .text(Opt::LockName)?
+                .ok_or_else(|| settings.invalid(Opt::LockName, "it is empty"))?,
             lock_timeout: settings.limit(Opt::LockTimeout)?,
             supervision: supervision(settings)?,
         })

@@ -109,7 +109,11 @@ impl Settings<'_> {
     /// Anything but a duration.
     pub fn limit(&self, opt: Opt) -> Result<Option<Duration>, Failure> {
         match self.text(opt)? {
-            None => Ok(None),
+            None if self.raw(opt).is_empty() => Ok(None),
+            None => Err(self.invalid(
+                opt,
+                "it is empty: say 'none' for no limit, or a real time such as 5s",
+            )),
             Some(text) => parse_limit(&text).map_err(|error| self.invalid(opt, &error)),
         }
     }
@@ -172,12 +176,10 @@ impl Settings<'_> {
             let commands =
                 words::commands(text.as_bytes()).map_err(|error| self.invalid(opt, &error))?;
             for chain in commands {
-                chains.push(
-                    chain
-                        .into_iter()
-                        .map(|words| self.expand_words(opt, words))
-                        .collect::<Result<_, _>>()?,
-                );
+                let expanded = chain.into_iter().map(|words| self.expand_words(opt, words));
+                let mut chain = expanded.collect::<Result<Vec<_>, _>>()?;
+                chain.retain(|command| !command.is_empty());
+                chains.extend(Some(chain).filter(|chain| !chain.is_empty()));
             }
         }
         Ok(chains)
@@ -214,15 +216,12 @@ impl Settings<'_> {
         known.filter(|value| !value.is_empty())
     }
 
+    /// A word that vanished through `:-` drops out.
     fn expand_words(&self, opt: Opt, words: Vec<Vec<u8>>) -> Result<Vec<OsString>, Failure> {
-        let expand_word = |word: Vec<u8>| {
-            expand(&OsString::from_vec(word), self.environment).map(|word| word.text)
-        };
-        words
-            .into_iter()
-            .map(expand_word)
-            .collect::<Result<_, _>>()
-            .map_err(|error| self.invalid(opt, &error))
+        self.expand_all(
+            &self.origin(opt),
+            words.into_iter().map(OsString::from_vec).collect(),
+        )
     }
 
     fn expand_all(&self, origin: &str, items: Vec<OsString>) -> Result<Vec<OsString>, Failure> {
@@ -274,25 +273,26 @@ fn parse_duration(text: &str) -> Option<Duration> {
     if let Some(seconds) = digits(text) {
         return Some(Duration::from_secs(seconds));
     }
-    let (mut rest, mut total) = (text, Duration::ZERO);
+    let (mut rest, mut total, mut units) = (text, Duration::ZERO, &UNITS[..]);
     while !rest.is_empty() {
         let end = rest.find(|c: char| !c.is_ascii_digit())?;
         let number = digits(&rest[..end])?;
         let unit_end = rest[end..]
             .find(|c: char| c.is_ascii_digit())
             .map_or(rest.len(), |length| end + length);
-        let part = match &rest[end..unit_end] {
-            "ms" => Duration::from_millis(number),
-            "s" => Duration::from_secs(number),
-            "m" => Duration::from_secs(number.checked_mul(60)?),
-            "h" => Duration::from_secs(number.checked_mul(3600)?),
-            _ => return None,
-        };
-        total = total.checked_add(part)?;
+        let unit = units
+            .iter()
+            .position(|(name, _)| *name == &rest[end..unit_end])?;
+        total = total.checked_add(Duration::from_millis(number.checked_mul(units[unit].1)?))?;
+        // From large to small, each once.
+        units = &units[unit + 1..];
         rest = &rest[unit_end..];
     }
     Some(total).filter(|_| !text.is_empty())
 }
+
+/// Units and their milliseconds.
+const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
 
 /// A number of digits only: `str::parse` would take a sign.
 fn digits(text: &str) -> Option<u64> {
@@ -337,6 +337,8 @@ mod tests {
             "ms",
             "99999999999999999999",
             "None",
+            "1s1h",
+            "1s1s",
             "0ms",
         ] {
             assert!(millis(text).is_err(), "{text}");

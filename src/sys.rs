@@ -24,10 +24,18 @@ pub struct SignalSet(u64);
 impl SignalSet {
     /// Every signal, 1 to 64.
     pub const ALL: Self = Self(u64::MAX);
+    /// None.
+    pub const NONE: Self = Self(0);
 
     /// Whether signal `number` is in the set.
     pub fn contains(self, number: i32) -> bool {
         (1..=64).contains(&number) && self.0 & (1 << (number - 1)) != 0
+    }
+
+    /// The set with signal `number`.
+    #[must_use]
+    pub fn with(self, number: i32) -> Self {
+        Self(self.0 | 1 << (number - 1))
     }
 
     /// The set without signal `number`.
@@ -94,8 +102,8 @@ pub fn set_signal_mask(mask: SignalSet) -> SignalSet {
     SignalSet(before)
 }
 
-/// Back to the mask that portero was started with, for the commands that take signals by handlers.
-pub fn restore_signal_mask() {
+/// Back to the mask that portero was started with.
+fn restore_signal_mask() {
     set_signal_mask(SignalSet(INHERITED_MASK.load(Ordering::Relaxed)));
 }
 
@@ -115,33 +123,75 @@ pub fn pending_signals() -> SignalSet {
     SignalSet(pending)
 }
 
-/// Takes the next pending signal's number, or sleeps until there is one: at most for `limit`. `None` when the limit
-/// passed first (`rt_sigtimedwait(2)`). All signals must be blocked.
-pub fn next_signal(limit: Option<Duration>) -> Option<i32> {
-    let all = SignalSet::ALL.0;
+/// A signal that was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// Which.
+    pub number: i32,
+    /// Whether the kernel raised it, as it does for a terminal's keys, rather than a process.
+    pub from_kernel: bool,
+}
+
+/// Takes the next pending signal, or sleeps until there is one: at most for `limit`. `None` when the limit passed
+/// first (`rt_sigtimedwait(2)`). All signals must be blocked.
+pub fn next_signal(limit: Option<Duration>) -> Option<Arrival> {
+    next_of(SignalSet::ALL, limit)
+}
+
+fn next_of(signals: SignalSet, limit: Option<Duration>) -> Option<Arrival> {
     let deadline = limit.map(|limit| libc::timespec {
         tv_sec: limit.as_secs().try_into().unwrap_or(c_long::MAX),
         tv_nsec: c_long::from(limit.subsec_nanos().cast_signed()),
     });
     let deadline = deadline.as_ref().map_or(ptr::null(), ptr::from_ref);
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
     loop {
-        // SAFETY: the set and the time are read only and outlive the call; no siginfo is asked for.
+        // SAFETY: the set and the time are read only, the kernel writes at most a siginfo, and all outlive the call.
         let number = unsafe {
             libc::syscall(
                 libc::SYS_rt_sigtimedwait,
-                &raw const all,
-                ptr::null_mut::<c_void>(),
+                &raw const signals.0,
+                info.as_mut_ptr(),
                 deadline,
                 SET_SIZE,
             )
         };
         if number > 0 {
-            return i32::try_from(number).ok();
+            // SAFETY: zeroed to begin with, which is a valid siginfo, and written by the kernel since.
+            let from_kernel = unsafe { info.assume_init_ref() }.si_code == SI_KERNEL;
+            return i32::try_from(number).ok().map(|number| Arrival {
+                number,
+                from_kernel,
+            });
         }
         // EINTR comes from a tracer or a stop, not from a signal: those are all blocked.
         if io::Error::last_os_error().raw_os_error() != Some(libc::EINTR) {
             return None;
         }
+    }
+}
+
+/// `sigaction(2)`: sent by the kernel.
+const SI_KERNEL: c_int = 0x80;
+
+/// Does `write`, and takes away the SIGPIPE of a reader that has gone: a log line that nobody reads must neither end
+/// portero nor look like a signal that somebody sent. An ignored SIGPIPE would be COMMAND's inheritance.
+pub fn without_sigpipe(write: impl FnOnce() -> io::Result<()>) {
+    let mask = set_signal_mask(SignalSet::ALL);
+    if write().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+        // The kernel sends it to the very thread, and a thread's own signals are taken before the process's.
+        next_of(SignalSet(1 << (libc::SIGPIPE - 1)), Some(Duration::ZERO));
+    }
+    set_signal_mask(mask);
+}
+
+/// Whether signal `number` is ignored, as after `nohup(1)`.
+pub fn is_ignored(number: i32) -> bool {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: no new action is given; the old one is written to a sigaction that outlives the call, all zero before.
+    unsafe {
+        libc::sigaction(number, ptr::null(), action.as_mut_ptr());
+        action.assume_init().sa_sigaction == libc::SIG_IGN
     }
 }
 

@@ -12,8 +12,9 @@ const KILL_LIMIT: Duration = Duration::from_secs(2);
 /// How often SIGKILL is repeated meanwhile, for what was forked between the look and the kill.
 const KILL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Ends what is left, within `grace`. Returns at once when there is nothing.
-pub fn end(grace: Duration, map: &SignalMap) {
+/// Ends what is left, within `grace`; `None` leaves it alone. Returns at once when there is nothing.
+pub fn end_within(grace: Option<Duration>, map: &SignalMap) {
+    let Some(grace) = grace else { return };
     if !any_left() {
         return;
     }
@@ -23,7 +24,7 @@ pub fn end(grace: Duration, map: &SignalMap) {
     // What is stopped could not act on it.
     signal_all(libc::SIGCONT);
     while let Some(limit) = remaining(deadline) {
-        match sys::next_signal(Some(limit)) {
+        match sys::next_signal(Some(limit)).map(|signal| signal.number) {
             Some(libc::SIGCHLD) if !any_left() => return,
             Some(libc::SIGCHLD) | None => {}
             Some(number) => {

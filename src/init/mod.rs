@@ -22,6 +22,7 @@ use terminal::Terminal;
 /// # Errors
 /// The step that failed; no later step has started then.
 pub fn run(mut plan: RunPlan) -> Result<Exit, Failure> {
+    let inherited_subreaper = prctl::get_child_subreaper().unwrap_or(false);
     become_parent();
     let map = plan.supervision.map.clone();
     let prepared = prepare(&mut plan);
@@ -30,9 +31,10 @@ pub fn run(mut plan: RunPlan) -> Result<Exit, Failure> {
     prepared?;
     let command = image::prepare(&plan.command, plan.environment.without_own())?;
     if plan.exec {
+        let _ = prctl::set_child_subreaper(inherited_subreaper);
         return Err(image::failure(&command, sys::replace(&command)));
     }
-    let child = start(&command, &map)?;
+    let child = start(&command, &map, Place::OwnJob)?;
     drop(command);
     sys::release_code();
     // From here on nothing of portero's own keeps a mount busy.
@@ -49,7 +51,7 @@ fn prepare(plan: &mut RunPlan) -> Result<(), Failure> {
     for stage in &plan.stages {
         run_stage(*stage, plan)?;
     }
-    require_non_root(plan)
+    Ok(())
 }
 
 /// Makes sure that every orphan below becomes this process's child, and that it hears of each one's end.
@@ -61,23 +63,36 @@ pub fn become_parent() {
     }
 }
 
-/// Starts a stage, COMMAND, or a migration in a process group of its own, in the foreground when portero is. A stop
-/// that arrived before ends the run instead; one that comes after this look finds the child and is forwarded.
+/// Where a child is put as a job (POSIX.1-2017, 11.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// COMMAND: in a process group of its own, in the foreground when portero is.
+    OwnJob,
+    /// A stage or a migration: likewise, but when portero is in the foreground it stays in portero's group. Then Ctrl-C
+    /// reaches both, and portero knows that the run was to end, whatever the child makes of it.
+    SharedJob,
+}
+
+/// Starts a stage, COMMAND, or a migration. A stop that arrived before ends the run instead; one that comes after this
+/// look finds the child and is forwarded.
 ///
 /// # Errors
 /// 126, 127, or the signal that came before.
-pub fn start(image: &Image, map: &SignalMap) -> Result<Child, Failure> {
+pub fn start(image: &Image, map: &SignalMap, place: Place) -> Result<Child, Failure> {
     let terminal = Terminal::controlling();
     let foreground = terminal.is_some_and(Terminal::is_ours);
-    let job = Job {
-        terminal: terminal.filter(|_| foreground).map(Terminal::descriptor),
-    };
+    let shared = foreground && place == Place::SharedJob;
+    let given = terminal.filter(|_| foreground && !shared);
+    let job = (!shared).then_some(Job {
+        terminal: given.map(Terminal::descriptor),
+    });
     stop_requested(map)?;
-    let pid = sys::spawn(image, Some(job)).map_err(|error| image::failure(image, error))?;
+    let pid = sys::spawn(image, job).map_err(|error| image::failure(image, error))?;
     Ok(Child {
         pid,
+        leads_group: !shared,
         terminal,
-        foreground,
+        foreground: given.is_some(),
     })
 }
 
@@ -85,8 +100,12 @@ pub fn start(image: &Image, map: &SignalMap) -> Result<Child, Failure> {
 fn run_stage(stage: Stage, plan: &RunPlan) -> Result<(), Failure> {
     log::debug!("starting the {} stage", stage.name());
     let own = image::prepare_own(stage.name(), plan.stage_environment(stage));
-    let child = start(&own, &plan.supervision.map)?;
+    let child = start(&own, &plan.supervision.map, Place::SharedJob)?;
     let outcome = supervise(child, &plan.stage_supervision());
+    if outcome.exit() != Exit::Command(0) {
+        // It may have left its migration behind. After a success all that is there was there before.
+        leftovers::end_within(plan.supervision.orphan_grace, &plan.supervision.map);
+    }
     if let Some(signal) = outcome.stop {
         return Err(stopped(signal));
     }
@@ -108,8 +127,8 @@ fn run_stage(stage: Stage, plan: &RunPlan) -> Result<(), Failure> {
 /// SIGCHLD of what was reaped meanwhile, are taken away here and do no harm; so are those that `map` drops.
 fn stop_requested(map: &SignalMap) -> Result<(), Failure> {
     while let Some(signal) = sys::next_signal(Some(std::time::Duration::ZERO)) {
-        if map.apply(signal).is_some_and(signals::terminates) {
-            return Err(stopped(signal));
+        if map.apply(signal.number).is_some_and(signals::terminates) {
+            return Err(stopped(signal.number));
         }
     }
     Ok(())
@@ -122,13 +141,4 @@ pub fn stopped(signal: i32) -> Failure {
         signals::name(signal)
     );
     Failure::new(Exit::Signal(signal), message)
-}
-
-fn require_non_root(plan: &RunPlan) -> Result<(), Failure> {
-    if plan.identity.require_non_root && nix::unistd::Uid::effective().is_root() {
-        return Err(Failure::failed(
-            "--require-non-root: COMMAND would run as root: add USER to the Dockerfile, or --user",
-        ));
-    }
-    Ok(())
 }

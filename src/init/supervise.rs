@@ -9,7 +9,7 @@ use super::leftovers;
 use super::signals::{self, SignalMap};
 use super::terminal::Terminal;
 use crate::exit::Exit;
-use crate::sys::{self, Children};
+use crate::sys::{self, Arrival, Children};
 
 /// How a child is supervised.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,11 +47,13 @@ impl Outcome {
     }
 }
 
-/// A child that was started, leading a process group of its own.
+/// A child that was started.
 #[derive(Clone, Copy, Debug)]
 pub struct Child {
-    /// Its pid and its process group.
+    /// Its pid.
     pub pid: i32,
+    /// Whether it leads a process group of its own, rather than being in portero's.
+    pub leads_group: bool,
     /// The controlling terminal, when there is one.
     pub terminal: Option<Terminal>,
     /// Whether the child has been given the terminal's foreground. Only then is it portero's to take back: a portero
@@ -76,9 +78,7 @@ pub fn supervise(child: Child, rules: &Supervision) -> Outcome {
         }
     };
     supervisor.take_terminal();
-    if let Some(grace) = rules.orphan_grace {
-        leftovers::end(grace, &rules.map);
-    }
+    leftovers::end_within(rules.orphan_grace, &rules.map);
     Outcome {
         status,
         stop: supervisor.stop,
@@ -109,8 +109,11 @@ impl Supervisor<'_> {
             .map(|deadline| deadline.saturating_duration_since(Instant::now()));
         match sys::next_signal(limit) {
             None => self.on_deadline(),
-            Some(libc::SIGCHLD) => self.reap(),
-            Some(number) => self.on_signal(number),
+            Some(Arrival {
+                number: libc::SIGCHLD,
+                ..
+            }) => self.reap(),
+            Some(signal) => self.on_signal(signal),
         }
     }
 
@@ -135,16 +138,31 @@ impl Supervisor<'_> {
             log::warn!(
                 "it did not end within the stop timeout: sending SIGKILL to its process group"
             );
-            let _ = sys::kill(-self.child.pid, libc::SIGKILL);
+            let target = if self.child.leads_group {
+                -self.child.pid
+            } else {
+                self.child.pid
+            };
+            let _ = sys::kill(target, libc::SIGKILL);
         }
     }
 
-    fn on_signal(&mut self, number: i32) {
+    fn on_signal(
+        &mut self,
+        Arrival {
+            number,
+            from_kernel,
+        }: Arrival,
+    ) {
         let mapped = self.rules.map.apply(number);
         if mapped.is_some_and(signals::terminates) {
             self.stop.get_or_insert(number);
         }
         if number == libc::SIGTERM && self.is_delayed() {
+            return;
+        }
+        // The terminal sent it to the whole group, so the child has it already.
+        if from_kernel && !self.child.leads_group {
             return;
         }
         self.forward(number, mapped);
@@ -178,7 +196,8 @@ impl Supervisor<'_> {
         if mapped == libc::SIGCONT {
             self.give_terminal();
         }
-        let target = if self.rules.child_only {
+        let alone = self.rules.child_only || !self.child.leads_group;
+        let target = if alone {
             self.child.pid
         } else {
             -self.child.pid

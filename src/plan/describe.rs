@@ -169,7 +169,7 @@ fn redacted(text: &OsStr, resolved: &Resolved) -> String {
     for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
         text = text.replace(secret.as_ref(), "***");
     }
-    without_url_password(&text)
+    without_password_parameters(&without_url_password(&text))
 }
 
 fn without_url_password(text: &str) -> String {
@@ -184,6 +184,22 @@ fn without_url_password(text: &str) -> String {
         Some(colon) => format!("{}***{}", &text[..=authority + colon], &text[at..]),
         None => text.into(),
     }
+}
+
+/// The text with what follows each `password=` hidden: a URL's query, or libpq's keywords and values.
+fn without_password_parameters(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.to_ascii_lowercase().find("password=") {
+        let value = at + "password=".len();
+        let length = rest[value..]
+            .find(['&', ' ', '"', '\''])
+            .unwrap_or(rest.len() - value);
+        shown.push_str(&rest[..value]);
+        shown.push_str("***");
+        rest = &rest[value + length..];
+    }
+    shown + rest
 }
 
 #[cfg(test)]
@@ -204,6 +220,11 @@ mod tests {
                 "postgres://app:***@db:5432/x",
             ),
             ("postgres://app@db/x", "postgres://app@db/x"),
+            (
+                "postgres://db/x?user=u&password=p&a=b",
+                "postgres://db/x?user=u&password=***&a=b",
+            ),
+            ("host=db PASSWORD=p", "host=db PASSWORD=***"),
             ("http://db/x?a=b@c", "http://db/x?a=b@c"),
         ];
         for (text, expected) in table {

@@ -334,7 +334,7 @@ fn typos_in_variables_and_unexpanded_references_are_warned_about() {
     }
     assert_eq!(
         warnings(&["x", "--port", "${PORT}"], "A"),
-        ["COMMAND gets '${PORT}' as it is: --expand-args would expand it"]
+        ["COMMAND gets a literal ${…} in its arguments: --expand-args would expand it"]
     );
     assert!(warnings(&["sh", "-c", "echo ${HOME}"], "A").is_empty());
 }

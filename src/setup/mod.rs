@@ -14,11 +14,24 @@ pub mod words;
 /// Becomes the user that `plan` names, when this process can, and sets `USER`, `LOGNAME` and `HOME` in `environment`.
 ///
 /// # Errors
-/// 125: a SPEC that is none, a drop that did not fully happen.
+/// 125: a SPEC that is none, a drop that did not fully happen, root where `--require-non-root` forbids it.
 pub fn become_user(plan: &IdentityPlan, environment: &mut Environment) -> Result<(), Failure> {
-    let Some(spec) = &plan.user else {
-        return Ok(());
-    };
+    if let Some(spec) = &plan.user {
+        become_specified(spec, plan, environment)?;
+    }
+    if plan.require_non_root && nix::unistd::Uid::effective().is_root() {
+        return Err(Failure::failed(
+            "--require-non-root: COMMAND would run as root: add USER to the Dockerfile, or --user",
+        ));
+    }
+    Ok(())
+}
+
+fn become_specified(
+    spec: &str,
+    plan: &IdentityPlan,
+    environment: &mut Environment,
+) -> Result<(), Failure> {
     let read = |path: &str| match std::fs::read(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Failure::failed(
             format!("--user {spec}: can't read {path}: {error}"),

@@ -1,7 +1,7 @@
 //! SPEC → credentials: a strict reading of `user[:group]` against /etc/passwd and /etc/group, read directly (no NSS).
 //!
-//! Other droppers take `-1`, an empty name or 4294967296 for root. Here uid 0 is reached by `root`, `0`, or a name
-//! whose entry says so, and by nothing else.
+//! Other droppers take `-1`, an empty name or 4294967296 for root. Here uid 0 is reached by `root` and by `0`, and by
+//! nothing else.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -63,6 +63,9 @@ pub fn resolve(spec: &str, passwd: &[u8], group: &[u8]) -> Result<Credentials, S
             format!("there is no user '{user}' in /etc/passwd: add it in the Dockerfile, or use a numeric uid:gid")
         })?
     };
+    if entry.uid == 0 && !matches!(user, "root" | "0") {
+        return Err(format!("'{user}' is uid 0: say root or 0 if that is meant"));
+    }
     let groups = match gid {
         Some(gid) => vec![gid],
         None => entry.groups(group),
@@ -211,7 +214,6 @@ mod tests {
             ),
             ("root", (0, 0, vec![0])),
             ("0", (0, 0, vec![0])),
-            ("toor", (0, 0, vec![0])),
             ("last", (7, 8, vec![8])),
         ];
         for (spec, expected) in table {
@@ -258,6 +260,7 @@ mod tests {
             "app :app",
             "../x",
             "1234:",
+            "toor",
         ];
         for spec in specs {
             assert!(of(spec).is_err(), "{spec:?} became {:?}", of(spec));

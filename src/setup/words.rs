@@ -30,8 +30,8 @@ fn chain(words: Vec<Word>) -> Result<Chain, String> {
             chain.push(Vec::new());
             continue;
         }
-        if !word.quoted && needs_shell(&word.text) {
-            let syntax = String::from_utf8_lossy(&word.text);
+        if let Some(syntax) = shell_syntax(&word.text).filter(|_| !word.quoted) {
+            let syntax = String::from_utf8_lossy(syntax);
             return Err(format!(
                 "'{syntax}' is shell syntax and there is no shell: use sh -c '…', or quote it to pass it on"
             ));
@@ -46,15 +46,18 @@ fn chain(words: Vec<Word>) -> Result<Chain, String> {
     Ok(chain)
 }
 
-/// Whether a word on its own is syntax that only a shell understands; `a; b` is meant by everybody as by a shell.
-fn needs_shell(word: &[u8]) -> bool {
-    let operators: [&[u8]; 12] = [
+/// What only a shell understands: an operator that is a word of its own, a substitution at its start, or the `;` at
+/// its end, which everybody means as a shell does. The rest of the word is not shown: it may hold a password.
+fn shell_syntax(word: &[u8]) -> Option<&'static [u8]> {
+    const OPERATORS: [&[u8]; 12] = [
         b"|", b"||", b";", b";;", b"&", b">", b">>", b"<", b"<<", b"(", b")", b"2>&1",
     ];
-    operators.contains(&word)
-        || word.ends_with(b";")
-        || word.starts_with(b"$(")
-        || word.starts_with(b"`")
+    const STARTS: [&[u8]; 2] = [b"$(", b"`"];
+    let operator = OPERATORS.into_iter().find(|operator| *operator == word);
+    let start = || STARTS.into_iter().find(|start| word.starts_with(start));
+    operator
+        .or_else(start)
+        .or_else(|| word.ends_with(b";").then_some(b";"))
 }
 
 fn lines(text: &[u8]) -> Result<Vec<Vec<Word>>, String> {

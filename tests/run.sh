@@ -29,6 +29,9 @@ need procps command -v ps
 need openssl command -v openssl
 need ca-certificates test -e /etc/ssl/certs/ca-certificates.crt
 need pgbouncer command -v pgbouncer
+need dumb-init command -v dumb-init
+need tini test -x /usr/bin/tini-static
+need catatonit command -v catatonit
 need postgresql compgen -G '/usr/lib/postgresql/*/bin/initdb'
 need python3 test -x /usr/bin/python3
 need python3-venv /usr/bin/python3 -c 'import ensurepip, venv'

@@ -4,6 +4,7 @@
 
 #![allow(dead_code, unused_imports, clippy::pedantic)]
 
+pub mod early;
 pub mod postgres;
 pub mod process;
 pub mod server;
@@ -51,11 +52,12 @@ pub fn tool(name: &str) -> PathBuf {
         .unwrap_or_else(|| {
             let package = match name {
                 "nsenter" | "setpriv" | "setsid" | "unshare" => "util-linux",
-                "env" | "cp" => "coreutils",
+                "env" | "cp" | "sleep" => "coreutils",
                 "tini-static" => "tini",
                 "python3" => "python3 python3-venv",
                 "ps" => "procps",
                 "ldd" => "libc-bin",
+                "tini-static" => "tini",
                 other => other,
             };
             panic!("{name} is missing: apt-get install -y {package} (tests/run.sh does it)")

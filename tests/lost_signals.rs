@@ -13,7 +13,8 @@ mod common;
 
 use std::sync::Mutex;
 
-use common::early::{Init, Since, loses_term, sweep};
+use common::early::{Since, loses_term, sweep};
+use common::inits::Init;
 
 /// One at a time: each needs a core to send at the right moment and one for the init.
 static MEASURING: Mutex<()> = Mutex::new(());

@@ -1,79 +1,15 @@
 //! SIGTERM in the first milliseconds of an init's life: is it lost? For the tests and for the benchmark.
 
-use std::fs;
 use std::hint::spin_loop;
-use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::process::{children, field};
-use super::{DEADLINE, Ended, Process, Run, tool};
-
-/// An init, and the options by which it signals COMMAND's process group.
-#[derive(Clone, Debug)]
-pub struct Init {
-    /// The name of its file.
-    pub name: &'static str,
-    program: PathBuf,
-    options: &'static [&'static str],
-}
-
-/// The others of Debian; tini-static comes with tini.
-pub const OTHERS: [(&str, &[&str]); 4] = [
-    ("dumb-init", &["--"]),
-    ("tini", &["-g", "--"]),
-    ("tini-static", &["-g", "--"]),
-    ("catatonit", &["-g", "--"]),
-];
-
-impl Init {
-    pub fn new(
-        name: &'static str,
-        program: impl Into<PathBuf>,
-        options: &'static [&'static str],
-    ) -> Self {
-        let program = program.into();
-        Self {
-            name,
-            program,
-            options,
-        }
-    }
-
-    /// portero, for the process group.
-    pub fn portero() -> Self {
-        Self::new("portero", super::portero(), &["--"])
-    }
-
-    /// portero, for COMMAND alone.
-    pub fn portero_child_only() -> Self {
-        Self::new("portero", super::portero(), &["--signal-child-only", "--"])
-    }
-
-    /// All of [`OTHERS`]; one that is missing is a panic that says how to install it.
-    pub fn others() -> Vec<Self> {
-        OTHERS
-            .iter()
-            .map(|(name, options)| Self::new(name, tool(name), options))
-            .collect()
-    }
-
-    /// With this command, not started yet.
-    pub fn run(&self, command: &[&str]) -> Run {
-        Run::program(&self.program).args(self.options).args(command)
-    }
-
-    /// As PID 1 of a namespace, at the moment in which the kernel has executed it; and its pid as the host sees it.
-    #[track_caller]
-    pub fn executed(&self, command: &[&str]) -> (Process, i32) {
-        let process = self.run(command).pid1().start();
-        let pid = process.until_executed(&self.program);
-        (process, pid)
-    }
-}
+use super::inits::{Init, is_at_rest, status};
+use super::process::children;
+use super::{DEADLINE, Ended, tool};
 
 /// From when on the delay before the signal counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,26 +76,4 @@ fn until_blocked(pid: i32) {
     while !status(pid, "SigBlk").is_some_and(blocks_term) && children(pid).is_empty() {
         assert!(Instant::now() < end, "{pid} never blocked SIGTERM");
     }
-}
-
-/// Whether the init and COMMAND sleep with nothing pending. The init is looked at first: what it had to forward is
-/// forwarded when it sleeps.
-fn is_at_rest(init: i32, command: &Path) -> bool {
-    let sleeps = |pid| {
-        let empty =
-            |set| status(pid, set).is_some_and(|digits| digits.bytes().all(|digit| digit == b'0'));
-        status(pid, "State").is_some_and(|state| state.starts_with('S'))
-            && empty("SigPnd")
-            && empty("ShdPnd")
-    };
-    let is_command =
-        |pid| fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == command);
-    sleeps(init) && matches!(children(init)[..], [child] if is_command(child) && sleeps(child))
-}
-
-fn status(pid: i32, name: &str) -> Option<String> {
-    field(
-        &fs::read_to_string(format!("/proc/{pid}/status")).ok()?,
-        name,
-    )
 }

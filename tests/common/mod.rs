@@ -5,6 +5,7 @@
 #![allow(dead_code, unused_imports, clippy::pedantic)]
 
 pub mod early;
+pub mod inits;
 pub mod postgres;
 pub mod process;
 pub mod server;
@@ -45,23 +46,26 @@ pub fn poll_until<T>(limit: Duration, mut question: impl FnMut() -> Option<T>) -
 
 /// The path of a program of the system, or a panic that says how to install it.
 pub fn tool(name: &str) -> PathBuf {
+    installed(name).unwrap_or_else(|| {
+        let package = match name {
+            "nsenter" | "setpriv" | "setsid" | "taskset" | "unshare" => "util-linux",
+            "env" | "cp" | "sleep" | "true" => "coreutils",
+            "python3" => "python3 python3-venv",
+            "ps" => "procps",
+            "ldd" => "libc-bin",
+            "tini-static" => "tini",
+            other => other,
+        };
+        panic!("{name} is missing: apt-get install -y {package} (tests/run.sh does it)")
+    })
+}
+
+/// The path of a program of the system, when it is there.
+pub fn installed(name: &str) -> Option<PathBuf> {
     ["/usr/bin", "/bin", "/usr/sbin", "/sbin"]
         .iter()
         .map(|directory| Path::new(directory).join(name))
         .find(|path| path.exists())
-        .unwrap_or_else(|| {
-            let package = match name {
-                "nsenter" | "setpriv" | "setsid" | "unshare" => "util-linux",
-                "env" | "cp" | "sleep" => "coreutils",
-                "tini-static" => "tini",
-                "python3" => "python3 python3-venv",
-                "ps" => "procps",
-                "ldd" => "libc-bin",
-                "tini-static" => "tini",
-                other => other,
-            };
-            panic!("{name} is missing: apt-get install -y {package} (tests/run.sh does it)")
-        })
 }
 
 /// A directory of its own, readable by every user, removed with the value.

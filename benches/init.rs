@@ -8,6 +8,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::pedantic,
+    clippy::print_stdout,
     missing_docs
 )]
 
@@ -16,7 +17,7 @@ mod common;
 
 use std::fmt::Display;
 use std::fs;
-use std::io::{Write, pipe, stdout};
+use std::io::{Write, pipe};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -33,6 +34,9 @@ const ORPHANS: usize = 20_000;
 const ORPHAN_RUNS: usize = 3;
 const IDLE: Duration = Duration::from_secs(10);
 
+/// A part of the table, measured on all inits.
+type Part = fn(&[Init]) -> Vec<Row>;
+
 /// A line of the table: one figure for each init, in the order of the heading.
 struct Row {
     what: String,
@@ -48,7 +52,7 @@ fn main() {
             missing.join(", ")
         ));
     }
-    let parts: [(&str, fn(&[Init]) -> Vec<Row>); 5] = [
+    let parts: [(&str, Part); 5] = [
         ("start-up", start_up),
         ("memory", memory),
         ("term", term),
@@ -271,5 +275,5 @@ fn print_table(inits: &[Init], rows: &[Row]) {
 }
 
 fn say(line: impl Display) {
-    writeln!(stdout(), "{line}").unwrap();
+    println!("{line}");
 }

@@ -15,8 +15,10 @@ use crate::logger::Format;
 use crate::probe::http::{Expectation, StatusSet};
 use crate::probe::{Verification, target::Target};
 use crate::settings::Settings;
+use crate::setup::capabilities::CapabilitySet;
 use crate::setup::environment::{Environment, Resolved, parse_port};
 use crate::setup::expand::expand;
+use crate::setup::privileges::Privileges;
 
 mod describe;
 #[cfg(test)]
@@ -30,8 +32,8 @@ pub type Chain = Vec<Vec<OsString>>;
 pub struct IdentityPlan {
     /// SPEC of `--user`.
     pub user: Option<String>,
-    /// Leave `no_new_privs` and the bounding set alone.
-    pub allow_new_privileges: bool,
+    /// What is left to that user: `--keep-cap`, `--allow-new-privileges`.
+    pub privileges: Privileges,
     /// Refuse to start COMMAND as uid 0.
     pub require_non_root: bool,
 }
@@ -177,11 +179,23 @@ pub fn identity(settings: &Settings<'_>) -> Result<IdentityPlan, Failure> {
     }
     Ok(IdentityPlan {
         user,
-        allow_new_privileges: settings.switch(Opt::AllowNewPrivileges)?,
+        privileges: Privileges {
+            keep: kept_capabilities(settings)?,
+            allow_new: settings.switch(Opt::AllowNewPrivileges)?,
+        },
         // Only what starts a COMMAND can start it as root.
         require_non_root: settings.switch(Opt::RequireNonRoot)?
             && matches!(settings.typed.mode, Mode::Run | Mode::Migrate),
     })
+}
+
+fn kept_capabilities(settings: &Settings<'_>) -> Result<CapabilitySet, Failure> {
+    let mut keep = CapabilitySet::default();
+    for name in settings.list(Opt::KeepCap)? {
+        keep.add(&name.to_string_lossy())
+            .map_err(|error| settings.invalid(Opt::KeepCap, &error))?;
+    }
+    Ok(keep)
 }
 
 impl RunPlan {

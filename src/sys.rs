@@ -6,6 +6,7 @@
 
 #[cfg(not(test))]
 mod arena;
+pub mod capabilities;
 
 use std::borrow::Cow;
 use std::cell::UnsafeCell;
@@ -459,121 +460,6 @@ pub fn standard_stream(number: RawFd) -> BorrowedFd<'static> {
     debug_assert!((0..=2).contains(&number));
     // SAFETY: portero never closes a standard descriptor; one that was closed from the start answers EBADF.
     unsafe { BorrowedFd::borrow_raw(number) }
-}
-
-/// The calling thread's capability sets (`capabilities(7)`), bit n for capability n.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Capabilities {
-    /// What counts now.
-    pub effective: u64,
-    /// What may be made effective.
-    pub permitted: u64,
-    /// What may pass through `execve(2)` of a file that has it inheritable.
-    pub inheritable: u64,
-}
-
-/// `_LINUX_CAPABILITY_VERSION_3`: two 32-bit halves a set (`capget(2)`).
-const CAPABILITY_VERSION: u32 = 0x2008_0522;
-
-#[repr(C)]
-struct CapabilityHeader {
-    version: u32,
-    pid: c_int,
-}
-
-/// The calling thread's capabilities.
-///
-/// # Errors
-/// As `capget(2)`.
-pub fn capabilities() -> io::Result<Capabilities> {
-    let header = CapabilityHeader {
-        version: CAPABILITY_VERSION,
-        pid: 0,
-    };
-    let mut halves = [[0u32; 3]; 2];
-    // SAFETY: version 3 reads one header and writes two triples of u32, which is what the pointers are to.
-    match unsafe { libc::syscall(libc::SYS_capget, &raw const header, halves.as_mut_ptr()) } {
-        0 => {
-            let join = |set: usize| u64::from(halves[0][set]) | u64::from(halves[1][set]) << 32;
-            Ok(Capabilities {
-                effective: join(0),
-                permitted: join(1),
-                inheritable: join(2),
-            })
-        }
-        _ => Err(io::Error::last_os_error()),
-    }
-}
-
-/// Sets the calling thread's capabilities.
-///
-/// # Errors
-/// As `capset(2)`.
-pub fn set_capabilities(sets: Capabilities) -> io::Result<()> {
-    let header = CapabilityHeader {
-        version: CAPABILITY_VERSION,
-        pid: 0,
-    };
-    let half = |shift: u32| {
-        [sets.effective, sets.permitted, sets.inheritable].map(|set| low_half(set >> shift))
-    };
-    let halves = [half(0), half(32)];
-    // SAFETY: version 3 reads one header and two triples of u32, which is what the pointers are to.
-    match unsafe { libc::syscall(libc::SYS_capset, &raw const header, halves.as_ptr()) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
-}
-
-fn low_half(set: u64) -> u32 {
-    u32::try_from(set & u64::from(u32::MAX)).unwrap_or_default()
-}
-
-/// An operation of `prctl(2)` on one capability.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CapabilityOperation {
-    /// Whether it is in the bounding set.
-    ReadBounding,
-    /// Takes it out of the bounding set.
-    DropBounding,
-}
-
-/// Does `operation` on `capability`, which is a number below 64. For `ReadBounding` the answer is 0 or 1.
-///
-/// # Errors
-/// As `prctl(2)`: EINVAL when the kernel knows no such capability, EPERM without the right.
-pub fn capability_operation(operation: CapabilityOperation, capability: u32) -> io::Result<c_int> {
-    let capability = libc::c_ulong::from(capability);
-    // SAFETY: these operations of prctl take integers only.
-    let answer = unsafe {
-        match operation {
-            CapabilityOperation::ReadBounding => {
-                libc::prctl(libc::PR_CAPBSET_READ, capability, 0, 0, 0)
-            }
-            CapabilityOperation::DropBounding => {
-                libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0)
-            }
-        }
-    };
-    if answer < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(answer)
-    }
-}
-
-/// Empties the ambient set. Kernels before 4.3 have none, which is as good.
-pub fn clear_ambient_capabilities() {
-    // SAFETY: this operation of prctl takes integers only.
-    unsafe {
-        libc::prctl(
-            libc::PR_CAP_AMBIENT,
-            libc::PR_CAP_AMBIENT_CLEAR_ALL,
-            0,
-            0,
-            0,
-        )
-    };
 }
 
 /// Gives back the pages of program code that the start has touched: the loop that is left for the years to come needs

@@ -88,7 +88,7 @@ pub fn failure(image: &Image, error: ExecError) -> Failure {
         libc::EACCES => cannot(&format!("{}: {}", path.display(), why_refused(path))),
         libc::ENOEXEC => cannot(&format!("{}: {}", path.display(), why_no_program(path))),
         libc::EPERM => cannot(&format!(
-            "{}: operation not permitted: a file capability that the emptied bounding set forbids? See --allow-new-privileges",
+            "{}: operation not permitted: a file capability that the emptied bounding set forbids? Keep it by --keep-cap, or see --allow-new-privileges",
             path.display()
         )),
         errno => cannot(&format!(

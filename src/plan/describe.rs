@@ -15,6 +15,10 @@ impl RunPlan {
         if let Some(user) = &self.identity.user {
             line(&mut text, "user", user);
         }
+        if !self.identity.privileges.keep.is_empty() {
+            let kept = self.identity.privileges.keep.to_string();
+            line(&mut text, "keep-cap", &kept);
+        }
         if let Some(plan) = &self.wait {
             text.push_str(&plan.describe());
         }

@@ -210,6 +210,11 @@ fn a_usage_error_names_where_it_was_made() {
             "--skip: 'all' is not wait or migrate",
         ),
         (
+            &["--keep-cap", "net_bind", "x"],
+            &[],
+            "--keep-cap: 'net_bind' is not a capability, e.g. net_bind_service (capabilities(7) lists them)",
+        ),
+        (
             &["--map-exit", "143", "x"],
             &[],
             "--map-exit: '143' is not CODE=CODE, each 0-255, e.g. 143=0",

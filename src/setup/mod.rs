@@ -5,6 +5,7 @@ use crate::plan::IdentityPlan;
 use environment::Environment;
 use privileges::Standing;
 
+pub mod capabilities;
 pub mod environment;
 pub mod expand;
 pub mod privileges;
@@ -16,8 +17,9 @@ pub mod words;
 /// # Errors
 /// 125: a SPEC that is none, a drop that did not fully happen, root where `--require-non-root` forbids it.
 pub fn become_user(plan: &IdentityPlan, environment: &mut Environment) -> Result<(), Failure> {
-    if let Some(spec) = &plan.user {
-        become_specified(spec, plan, environment)?;
+    match &plan.user {
+        Some(spec) => become_specified(spec, plan, environment)?,
+        None => keep_what_is_held(plan),
     }
     if plan.require_non_root && nix::unistd::Uid::effective().is_root() {
         return Err(Failure::failed(
@@ -41,18 +43,29 @@ fn become_specified(
     let credentials = user::resolve(spec, &read("/etc/passwd")?, &read("/etc/group")?)
         .map_err(|error| Failure::failed(format!("--user: {error}")))?;
     match privileges::standing(&credentials) {
-        Standing::Already => log::debug!("already uid {}: nothing to drop", credentials.uid),
+        Standing::Already => {
+            log::debug!("already uid {}: nothing to drop", credentials.uid);
+            keep_what_is_held(plan);
+        }
         Standing::SomebodyElse => {
             let uid = nix::unistd::Uid::effective();
             log::warn!("running as uid {uid}, which can't become '{spec}': --user is skipped");
+            keep_what_is_held(plan);
         }
         Standing::CanDrop => {
-            privileges::drop_to(&credentials, plan.allow_new_privileges)
+            privileges::drop_to(&credentials, plan.privileges)
                 .map_err(|error| Failure::failed(format!("--user {spec}: {error}")))?;
             name_user(&credentials, environment);
         }
     }
     Ok(())
+}
+
+/// `--keep-cap` where nobody drops: whoever chose the user chose its capabilities, so that a lack is a warning.
+fn keep_what_is_held(plan: &IdentityPlan) {
+    if let Err(error) = privileges::keep_without_drop(plan.privileges.keep) {
+        log::warn!("--keep-cap: {error}");
+    }
 }
 
 fn name_user(credentials: &user::Credentials, environment: &mut Environment) {

@@ -7,8 +7,10 @@ use nix::unistd::{
     Gid, Uid, fchown, getgroups, getresgid, getresuid, setgroups, setresgid, setresuid,
 };
 
+use super::capabilities::CapabilitySet;
 use super::user::Credentials;
-use crate::sys::{self, Capabilities, CapabilityOperation, standard_stream};
+use crate::sys::capabilities::{self, Capabilities};
+use crate::sys::standard_stream;
 
 /// What `--user` comes to for this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,27 +35,74 @@ pub fn standing(credentials: &Credentials) -> Standing {
     }
 }
 
-/// Becomes the user, for good: this process and all that it will start.
+/// What the user has after the drop.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Privileges {
+    /// The capabilities that stay: permitted, effective, inheritable and ambient, so that COMMAND has them too.
+    pub keep: CapabilitySet,
+    /// Leave `no_new_privs` and the bounding set as they are.
+    pub allow_new: bool,
+}
+
+/// Becomes the user, for good: this process and all that it will start. Root keeps what root has.
 ///
 /// # Errors
 /// One line that says which step failed and what is missing. The process must not go on then.
-pub fn drop_to(credentials: &Credentials, allow_new_privileges: bool) -> Result<(), String> {
+pub fn drop_to(credentials: &Credentials, privileges: Privileges) -> Result<(), String> {
+    if credentials.uid == 0 {
+        hand_over_stdio(credentials);
+        set_ids(credentials)?;
+        return verify_ids(credentials).map_err(|what| incomplete(credentials, &what));
+    }
+    let keep = privileges.keep;
+    has_to_keep(keep)?;
     hand_over_stdio(credentials);
-    let to_root = credentials.uid == 0;
-    if !allow_new_privileges && !to_root {
-        empty_bounding_set();
+    let bounded = !privileges.allow_new && limit_bounding_set(keep);
+    if !keep.is_empty() {
+        // Without it a change of uid clears the permitted set (capabilities(7), "Effect of user ID changes").
+        prctl::set_keepcaps(true).map_err(|errno| format!("can't keep {keep}: {errno}"))?;
     }
     set_ids(credentials)?;
-    if !to_root {
-        clear_capabilities()?;
-        if !allow_new_privileges {
-            prctl::set_no_new_privs()
-                .map_err(|errno| format!("can't set no_new_privs: {errno}"))?;
-        }
+    set_capabilities(keep)?;
+    if !privileges.allow_new {
+        prctl::set_no_new_privs().map_err(|errno| format!("can't set no_new_privs: {errno}"))?;
     }
     // A change of uid makes /proc/self root's; the user's own COMMAND could not open /proc/1/fd/1 then.
     let _ = prctl::set_dumpable(true);
-    verify(credentials, allow_new_privileges)
+    verify_ids(credentials)
+        .and_then(|()| verify_privileges(privileges, bounded))
+        .map_err(|what| incomplete(credentials, &what))
+}
+
+/// Hands the capabilities on to COMMAND where nothing is dropped: root's COMMAND has them anyway, another user's when
+/// the container gave them to that user.
+///
+/// # Errors
+/// One line that says what is missing.
+pub fn keep_without_drop(keep: CapabilitySet) -> Result<(), String> {
+    if keep.is_empty() || Uid::effective().is_root() {
+        return Ok(());
+    }
+    has_to_keep(keep)?;
+    let held = capabilities::capabilities().map_err(|error| error.to_string())?;
+    let wider = Capabilities {
+        inheritable: held.inheritable | keep.0,
+        ..held
+    };
+    capabilities::set_capabilities(wider)
+        .map_err(|error| format!("can't make {keep} inheritable: {error}"))?;
+    raise_ambient(keep)
+}
+
+fn has_to_keep(keep: CapabilitySet) -> Result<(), String> {
+    let held = capabilities::capabilities().map_err(|error| error.to_string())?;
+    let missing = keep.without(held.permitted);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(format!(
+        "this process does not have {missing}: give it to the container (docker run --cap-add, Kubernetes' securityContext.capabilities.add)"
+    ))
 }
 
 /// Gives stdout and stderr to the user, so that COMMAND can reopen /dev/stdout. What can't be given (a read-only or a
@@ -73,25 +122,21 @@ fn is_shared_device(stat: &FileStat) -> bool {
         && nix::sys::stat::major(stat.st_rdev) == 1
 }
 
-/// Without `CAP_SETPCAP` it stays as it is; `no_new_privs` then keeps anything from being gained through it.
-fn empty_bounding_set() {
-    for capability in 0..64 {
-        match sys::capability_operation(CapabilityOperation::ReadBounding, capability) {
-            Ok(0) => {}
-            // The kernel knows no further one.
-            Err(_) => return,
-            Ok(_) => {
-                if let Err(error) =
-                    sys::capability_operation(CapabilityOperation::DropBounding, capability)
-                {
-                    log::debug!(
-                        "the bounding set stays as it is: {error} (it takes the capability SETPCAP)"
-                    );
-                    return;
-                }
-            }
+/// Takes all but `keep` out of the bounding set, and says whether it could. Without `CAP_SETPCAP` the set stays as it
+/// is; `no_new_privs` then keeps anything from being gained through it.
+fn limit_bounding_set(keep: CapabilitySet) -> bool {
+    for capability in CapabilitySet(capabilities::bounding_set())
+        .without(keep.0)
+        .numbers()
+    {
+        if let Err(error) = capabilities::drop_bounding(capability) {
+            log::debug!(
+                "the bounding set stays as it is: {error} (it takes the capability SETPCAP)"
+            );
+            return false;
         }
     }
+    true
 }
 
 /// Groups first: without uid 0 they can't be set any more.
@@ -112,62 +157,105 @@ fn set_ids(credentials: &Credentials) -> Result<(), String> {
 
 fn id_error(what: &str, capability: &str, errno: Errno) -> String {
     let remedy = match errno {
+        Errno::EPERM if setgroups_denied() => {
+            ": this user namespace has one user only (/proc/self/setgroups says deny): give it a range of ids (/etc/subuid), or leave --user out".into()
+        }
         Errno::EPERM => format!(
             ": the container lacks the capability {capability} (--cap-add {capability}), or start it as that user"
         ),
-        Errno::EINVAL => ": this user namespace does not map it".into(),
+        Errno::EINVAL => {
+            ": this user namespace does not map it (/proc/self/uid_map, gid_map): give it a range of ids (/etc/subuid), or another id".into()
+        }
         _ => String::new(),
     };
     format!("can't set {what}: {}{remedy}", errno.desc())
 }
 
-fn clear_capabilities() -> Result<(), String> {
-    sys::clear_ambient_capabilities();
-    sys::set_capabilities(Capabilities::default())
-        .map_err(|error| format!("can't clear the capabilities: {error}"))
+/// A user namespace that was made without privileges, such as `unshare --map-root-user`: `user_namespaces(7)`.
+fn setgroups_denied() -> bool {
+    std::fs::read("/proc/self/setgroups").is_ok_and(|text| text.starts_with(b"deny"))
 }
 
-/// Reads everything back: a drop that did not fully happen is fatal.
-fn verify(credentials: &Credentials, allow_new_privileges: bool) -> Result<(), String> {
-    let left = |what: &str| {
-        Err(format!(
-            "the drop to uid {} did not fully happen: {what}",
-            credentials.uid
-        ))
+fn set_capabilities(keep: CapabilitySet) -> Result<(), String> {
+    capabilities::clear_ambient();
+    let sets = Capabilities {
+        effective: keep.0,
+        permitted: keep.0,
+        inheritable: keep.0,
     };
+    capabilities::set_capabilities(sets)
+        .map_err(|error| format!("can't set the capabilities: {error}"))?;
+    raise_ambient(keep)?;
+    // It has done its work. `execve(2)` clears it, too.
+    let _ = prctl::set_keepcaps(false);
+    Ok(())
+}
+
+fn raise_ambient(keep: CapabilitySet) -> Result<(), String> {
+    for capability in keep.numbers() {
+        capabilities::raise_ambient(capability).map_err(|error| {
+            let one = CapabilitySet(1 << capability);
+            format!(
+                "can't make {one} ambient: {error} (it takes Linux 4.3 and no securebit against it)"
+            )
+        })?;
+    }
+    Ok(())
+}
+
+/// A drop that did not fully happen is fatal.
+fn incomplete(credentials: &Credentials, what: &str) -> String {
+    let uid = credentials.uid;
+    format!("the drop to uid {uid} did not fully happen: {what}")
+}
+
+/// Reads the ids back.
+fn verify_ids(credentials: &Credentials) -> Result<(), String> {
     let uids = getresuid().map_err(|errno| errno.to_string())?;
     let gids = getresgid().map_err(|errno| errno.to_string())?;
     if [uids.real, uids.effective, uids.saved]
         .iter()
         .any(|uid| uid.as_raw() != credentials.uid)
     {
-        return left("the user ids differ");
+        return Err("the user ids differ".into());
     }
     if [gids.real, gids.effective, gids.saved]
         .iter()
         .any(|gid| gid.as_raw() != credentials.gid)
     {
-        return left("the group ids differ");
+        return Err("the group ids differ".into());
     }
-    let mut groups: Vec<u32> = getgroups()
-        .map_err(|errno| errno.to_string())?
-        .iter()
-        .map(|gid| gid.as_raw())
-        .collect();
+    let groups = getgroups().map_err(|errno| errno.to_string())?;
+    let mut groups: Vec<u32> = groups.iter().map(|gid| gid.as_raw()).collect();
     let mut wanted = credentials.groups.clone();
     groups.sort_unstable();
     wanted.sort_unstable();
     if groups != wanted {
-        return left("the supplementary groups differ");
+        return Err("the supplementary groups differ".into());
     }
-    if credentials.uid == 0 {
-        return Ok(());
+    Ok(())
+}
+
+/// Reads the capabilities and `no_new_privs` back. `bounded`: the bounding set was limited, too.
+fn verify_privileges(privileges: Privileges, bounded: bool) -> Result<(), String> {
+    let keep = privileges.keep.0;
+    let held = capabilities::capabilities().map_err(|error| error.to_string())?;
+    let sets = [
+        ("permitted", held.permitted),
+        ("effective", held.effective),
+        ("inheritable", held.inheritable),
+        ("ambient", capabilities::ambient_set()),
+    ];
+    if let Some((name, set)) = sets.iter().find(|(_, set)| *set != keep) {
+        return Err(format!(
+            "the {name} capabilities are {set:#x}, not {keep:#x}"
+        ));
     }
-    if sys::capabilities().map_err(|error| error.to_string())? != Capabilities::default() {
-        return left("capabilities are left");
+    if bounded && capabilities::bounding_set() & !keep != 0 {
+        return Err("the bounding set has capabilities left".into());
     }
-    if !allow_new_privileges && prctl::get_no_new_privs() != Ok(true) {
-        return left("no_new_privs is not set");
+    if !privileges.allow_new && prctl::get_no_new_privs() != Ok(true) {
+        return Err("no_new_privs is not set".into());
     }
     Ok(())
 }

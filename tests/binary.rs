@@ -10,28 +10,12 @@
 
 mod common;
 
-use std::path::PathBuf;
-
-use common::{Run, tool};
-
-/// The file named by `PORTERO_RELEASE`, or else the one that `cargo build --release` makes.
-fn release() -> PathBuf {
-    // Beside the profile that the tests run with.
-    let profile = PathBuf::from(env!("CARGO_BIN_EXE_portero")).with_file_name("");
-    let built = profile.with_file_name("release").join("portero");
-    let path = std::env::var_os("PORTERO_RELEASE").map_or(built, PathBuf::from);
-    assert!(
-        path.is_file(),
-        "{} is missing: run `cargo build --release` first",
-        path.display()
-    );
-    path
-}
+use common::{Run, portero_release, tool};
 
 #[test]
 fn it_is_static() {
     let finished = Run::program(tool("ldd"))
-        .arg(release())
+        .arg(portero_release())
         .env("LC_ALL", "C")
         .finish();
     let said = format!("{}{}", finished.stdout, finished.stderr);
@@ -41,7 +25,7 @@ fn it_is_static() {
 
 #[test]
 fn it_is_no_larger_than_2_4_mb() {
-    let size = std::fs::metadata(release()).unwrap().len();
+    let size = std::fs::metadata(portero_release()).unwrap().len();
     assert!(size <= 2_400_000, "{size} bytes");
     assert!(size > 100_000, "{size} bytes: that can't be all of it");
 }
@@ -49,12 +33,12 @@ fn it_is_no_larger_than_2_4_mb() {
 #[test]
 fn it_runs() {
     let version = format!("portero {}\n", env!("CARGO_PKG_VERSION"));
-    Run::program(release())
+    Run::program(portero_release())
         .arg("--version")
         .finish()
         .assert_exit(0)
         .assert_stdout(&version);
-    Run::program(release())
+    Run::program(portero_release())
         .args(["--", "sh", "-c", "exit 7"])
         .pid1()
         .finish()

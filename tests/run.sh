@@ -13,6 +13,14 @@ if ! command -v cargo >/dev/null; then
     exit 1
 fi
 
+made_policy=
+engine=
+clean_up() {
+    if [ -n "$engine" ]; then kill "$engine" && wait "$engine" || true; fi
+    if [ -n "$made_policy" ]; then rm -f "$made_policy"; fi
+}
+trap clean_up EXIT
+
 missing=()
 # need PACKAGE TEST...: the package when the test fails.
 need() {
@@ -25,6 +33,9 @@ need libc6-dev test -e /usr/include/stdio.h
 need libc-bin command -v ldd
 need util-linux command -v unshare setpriv setsid nsenter
 need tini test -x /usr/bin/tini-static
+need docker.io command -v docker dockerd
+need docker-compose command -v docker-compose
+need debootstrap command -v debootstrap
 need procps command -v ps
 need openssl command -v openssl
 need ca-certificates test -e /etc/ssl/certs/ca-certificates.crt
@@ -45,7 +56,7 @@ if [ ${#missing[@]} -gt 0 ]; then
     if [ ! -e "$policy" ]; then
         printf '#!/bin/sh\nexit 101\n' >"$policy"
         chmod +x "$policy"
-        trap 'rm -f "$policy"' EXIT
+        made_policy=$policy
     fi
     apt-get update -qq </dev/null
     apt-get install -y -qq --no-install-recommends "${missing[@]}" </dev/null
@@ -55,6 +66,18 @@ fi
 target="$(uname -m)-unknown-linux-musl"
 if command -v rustup >/dev/null && ! rustup target list --installed | grep -qx "$target"; then
     rustup target add "$target"
+fi
+
+# A Docker engine of this run's own, where none runs. What it builds stays for the next run.
+if ! docker info >/dev/null 2>&1; then
+    mkdir -p target
+    dockerd >target/dockerd.log 2>&1 &
+    engine=$!
+    for _ in $(seq 300); do
+        docker info >/dev/null 2>&1 && break
+        kill -0 "$engine" 2>/dev/null || { tail -n 5 target/dockerd.log >&2; exit 1; }
+        sleep 0.2
+    done
 fi
 
 cargo build --release --locked </dev/null

@@ -54,6 +54,7 @@ pub fn tool(name: &str) -> PathBuf {
             "ps" => "procps",
             "ldd" => "libc-bin",
             "tini-static" => "tini",
+            "docker" | "dockerd" => "docker.io",
             other => other,
         };
         panic!("{name} is missing: apt-get install -y {package} (tests/run.sh does it)")
@@ -122,4 +123,19 @@ impl Drop for TempDir {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
+}
+
+/// The release binary, which images get: the file named by `PORTERO_RELEASE`, or else the one that
+/// `cargo build --release` makes.
+pub fn portero_release() -> PathBuf {
+    // Beside the profile that the tests run with.
+    let profile = PathBuf::from(env!("CARGO_BIN_EXE_portero")).with_file_name("");
+    let built = profile.with_file_name("release").join("portero");
+    let path = std::env::var_os("PORTERO_RELEASE").map_or(built, PathBuf::from);
+    assert!(
+        path.is_file(),
+        "{} is missing: run `cargo build --release` first",
+        path.display()
+    );
+    path
 }

@@ -255,10 +255,11 @@ pub fn kill(pid: i32, number: i32) -> io::Result<()> {
 }
 
 /// Stops this process as Ctrl-Z would, until it is continued. The kernel does nothing where nobody could continue it:
-/// in an orphaned process group (`setpgid(2)`, notes) and in the init of a PID namespace.
+/// in an orphaned process group (`setpgid(2)`, notes) and in the init of a PID namespace. All signals must be blocked.
 pub fn stop_self() {
-    let mask = set_signal_mask(SignalSet::ALL.without(libc::SIGTSTP));
+    // While it is blocked, so that it is one with a Ctrl-Z that is pending already: the two would stop it twice.
     let _ = kill(std::process::id().cast_signed(), libc::SIGTSTP);
+    let mask = set_signal_mask(SignalSet::ALL.without(libc::SIGTSTP));
     set_signal_mask(mask);
 }
 

@@ -87,7 +87,11 @@ pub fn start(image: &Image, map: &SignalMap, place: Place) -> Result<Child, Fail
         terminal: given.map(Terminal::descriptor),
     });
     stop_requested(map)?;
-    let pid = sys::spawn(image, job).map_err(|error| image::failure(image, error))?;
+    let pid = sys::spawn(image, job).map_err(|error| {
+        // The child had it when it failed.
+        given.into_iter().for_each(Terminal::take_back);
+        image::failure(image, error)
+    })?;
     Ok(Child {
         pid,
         leads_group: !shared,

@@ -70,6 +70,7 @@ pub fn supervise(child: Child, rules: &Supervision) -> Outcome {
         status: None,
         delay: Delay::None,
         kill_at: None,
+        stopped: false,
     };
     let status = loop {
         supervisor.step();
@@ -92,6 +93,8 @@ struct Supervisor<'a> {
     status: Option<ExitStatus>,
     delay: Delay,
     kill_at: Option<Instant>,
+    /// The child was seen to be stopped. It may have been continued since by somebody else.
+    stopped: bool,
 }
 
 /// The state of `--stop-delay`.
@@ -161,8 +164,10 @@ impl Supervisor<'_> {
         if number == libc::SIGTERM && self.is_delayed() {
             return;
         }
-        // The terminal sent it to the whole group, so the child has it already.
-        if from_kernel && !self.child.leads_group {
+        // A key: the terminal sent it to the whole group, so the child has it already. A hang-up, HUP and CONT, goes to
+        // the leader of the session alone (`setsid(2)`), which portero may be.
+        let is_key = !matches!(number, libc::SIGHUP | libc::SIGCONT);
+        if from_kernel && is_key && !self.child.leads_group {
             return;
         }
         self.forward(number, mapped);
@@ -196,6 +201,14 @@ impl Supervisor<'_> {
         if mapped == libc::SIGCONT {
             self.give_terminal();
         }
+        let asks_to_stop = signals::is_stop_request(number) || signals::is_stop_request(mapped);
+        if asks_to_stop {
+            // SIGTERM (15) comes before the SIGCHLD (17) that tells of a stopped child.
+            self.reap();
+            if self.status.is_some() {
+                return;
+            }
+        }
         let alone = self.rules.child_only || !self.child.leads_group;
         let target = if alone {
             self.child.pid
@@ -205,9 +218,14 @@ impl Supervisor<'_> {
         if let Err(error) = sys::kill(target, mapped) {
             log::debug!("{} could not be forwarded: {error}", signals::name(mapped));
         }
-        if self.kill_at.is_none()
-            && (signals::is_stop_request(number) || signals::is_stop_request(mapped))
-        {
+        if !asks_to_stop {
+            return;
+        }
+        // A stopped child could not act on it (systemd does the same: systemd.kill(5), KillSignal=).
+        if std::mem::take(&mut self.stopped) {
+            let _ = sys::kill(target, libc::SIGCONT);
+        }
+        if self.kill_at.is_none() {
             self.kill_at = self
                 .rules
                 .stop_timeout
@@ -230,6 +248,7 @@ impl Supervisor<'_> {
     /// The child was stopped as a job is: then portero stops too, so that the shell that started it notices. As PID 1
     /// or in an orphaned process group it does not, as nobody could continue it.
     fn on_stop(&mut self, signal: i32) {
+        self.stopped = true;
         // After a resumption SIGCHLD (17) comes before SIGCONT (18) and reports the old stop.
         if !signals::is_terminal_stop(signal) || sys::pending_signals().contains(libc::SIGCONT) {
             return;
@@ -242,9 +261,11 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Puts the child in the foreground when portero is: at the start of a job, and when a shell continues it there.
+    /// Puts the child in the foreground when portero is: at the start of a job, and when a shell continues it there. A
+    /// child in portero's own group is there with portero.
     fn give_terminal(&mut self) {
-        if let Some(terminal) = self.child.terminal.filter(|terminal| terminal.is_ours()) {
+        let terminal = self.child.terminal.filter(|_| self.child.leads_group);
+        if let Some(terminal) = terminal.filter(|terminal| terminal.is_ours()) {
             terminal.give_to(self.child.pid);
             self.child.foreground = true;
         }

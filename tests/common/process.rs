@@ -60,6 +60,10 @@ impl Run {
         self
     }
 
+    pub(super) fn is_pid1(&self) -> bool {
+        self.pid1
+    }
+
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
         self.argv.push(arg.as_ref().to_owned());
         self
@@ -258,6 +262,11 @@ impl Capture {
 
     pub(super) fn text(&self) -> String {
         String::from_utf8_lossy(&self.bytes.lock().unwrap()).into_owned()
+    }
+
+    /// Whether the stream has come to its end.
+    pub(super) fn has_ended(&self) -> bool {
+        self.reader.is_finished()
     }
 
     /// Everything up to the end of the stream; a process that outlives the command may keep it open.

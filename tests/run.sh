@@ -39,6 +39,7 @@ need debootstrap command -v debootstrap
 need procps command -v ps
 need openssl command -v openssl
 need ca-certificates test -e /etc/ssl/certs/ca-certificates.crt
+need libpq5 compgen -G '/usr/lib/*/libpq.so.5'
 need pgbouncer command -v pgbouncer
 need dumb-init command -v dumb-init
 need tini test -x /usr/bin/tini-static

@@ -101,6 +101,11 @@ impl PostgresUrl {
         })
     }
 
+    /// Whether a text means to be a database URL: by its scheme, in any dialect.
+    pub fn is_meant_by(text: &str) -> bool {
+        syntax::is_postgres(text)
+    }
+
     /// Whether TLS may come up at all: it is not spoken on unix sockets.
     pub(super) fn may_use_tls(&self) -> bool {
         self.tls.mode != SslMode::Disable

@@ -151,8 +151,10 @@ impl Kind {
         if text.is_empty() {
             return Err(KINDS.to_owned());
         }
-        if starts_with_ignoring_case(text, "jdbc:postgresql:") {
-            return postgres(text, env);
+        let text = unwrapped(text);
+        if PostgresUrl::is_meant_by(text) {
+            let url = PostgresUrl::parse(text, env)?;
+            return Ok(Self::Postgres(Arc::new(url)));
         }
         let Some((scheme, rest)) = text.split_once("://") else {
             return Host::parse(text, None)
@@ -163,12 +165,6 @@ impl Kind {
                 });
         };
         let scheme = scheme.to_ascii_lowercase();
-        match scheme.split('+').next().unwrap_or_default() {
-            "postgres" | "postgresql" | "cockroachdb" | "postgis" | "psql" => {
-                return postgres(text, env);
-            }
-            _ => {}
-        }
         match scheme.as_str() {
             "http" => HttpUrl::parse(rest, false).map(Self::Http),
             "https" => HttpUrl::parse(rest, true).map(Self::Http),
@@ -184,8 +180,23 @@ impl Kind {
     }
 }
 
-fn postgres(text: &str, env: &Environment) -> Result<Kind, String> {
-    PostgresUrl::parse(text, env).map(|url| Kind::Postgres(Arc::new(url)))
+/// The text without the white space and the quotes around it that `docker --env-file` and YAML leave there.
+fn unwrapped(text: &str) -> &str {
+    let mut inner = text.trim();
+    for quote in ['"', '\''] {
+        if let Some(unquoted) = inner
+            .strip_prefix(quote)
+            .and_then(|rest| rest.strip_suffix(quote))
+        {
+            inner = unquoted.trim();
+        }
+    }
+    if inner.len() != text.len() {
+        log::warn!(
+            "a target has white space or quotes around it, which are taken off here; other programs that read this value may not do that (docker --env-file keeps quotes)"
+        );
+    }
+    inner
 }
 
 fn is_variable_name(text: &str) -> bool {
@@ -194,11 +205,6 @@ fn is_variable_name(text: &str) -> bool {
         .next()
         .is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_')
         && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-}
-
-fn starts_with_ignoring_case(text: &str, prefix: &str) -> bool {
-    text.get(..prefix.len())
-        .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }
 
 /// A target that could not be read, as far as it can be shown: of one that may hold a password, the scheme only.

@@ -51,6 +51,12 @@ impl Keywords {
                 keywords.set(keyword, value.into());
             }
         }
+        // The forerunner of PGSSLMODE, which libpq still knows.
+        if keywords.get("sslmode").is_none()
+            && env.given("PGREQUIRESSL").is_some_and(|on| on == "1")
+        {
+            keywords.set("sslmode", "require".into());
+        }
         Ok(keywords)
     }
 
@@ -92,7 +98,10 @@ impl Keywords {
                     );
                     self.set("host", directory.into());
                 }
-                _ => match KEYWORDS.iter().find(|(keyword, _)| *keyword == name) {
+                _ => match KEYWORDS
+                    .iter()
+                    .find(|(keyword, _)| *keyword == own_name(&name))
+                {
                     Some((keyword, _)) => self.set(keyword, value),
                     None => pass_over(&name),
                 },
@@ -128,6 +137,17 @@ fn host_and_port(text: &str) -> Address {
     Address {
         host: host.into(),
         port: port.into(),
+    }
+}
+
+/// libpq's name of a parameter that sqlx spells in another way.
+fn own_name(name: &str) -> &str {
+    match name {
+        "ssl-mode" => "sslmode",
+        "ssl-root-cert" | "ssl-ca" => "sslrootcert",
+        "ssl-cert" => "sslcert",
+        "ssl-key" => "sslkey",
+        name => name,
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! No error in here shows a part of the URL: what looks like a port may be the rest of a password.
 
-/// Schemes that mean Postgres; a `+driver` behind them is passed over, as is `jdbc:` before them.
-const SCHEMES: [&str; 8] = [
+/// Schemes that mean Postgres; a `+driver` behind them is passed over, as is a word of [`PREFIXES`] before them.
+const SCHEMES: [&str; 12] = [
     "postgres",
     "postgresql",
     "pgsql",
@@ -12,7 +12,15 @@ const SCHEMES: [&str; 8] = [
     "cockroachdb",
     "cockroach",
     "timescaledb",
+    // Symfony, Elixir's Ecto, golang-migrate.
+    "pdo-pgsql",
+    "ecto",
+    "pgx",
+    "pgx5",
 ];
+
+/// What Java puts before the scheme.
+const PREFIXES: [&str; 3] = ["jdbc:", "r2dbc:", "pool:"];
 
 /// One host of the authority, decoded.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,7 +44,7 @@ pub(super) struct Parts {
 
 /// Takes a URL apart.
 pub(super) fn split(text: &str) -> Result<Parts, String> {
-    let rest = after_scheme(unwrapped(text))?;
+    let rest = after_scheme(text.trim())?;
     let (userinfo, location) = match end_of_userinfo(rest) {
         Some(at) => (&rest[..at], &rest[at + 1..]),
         None => ("", rest),
@@ -53,23 +61,32 @@ pub(super) fn split(text: &str) -> Result<Parts, String> {
     })
 }
 
-/// The text without white space and quotes around it, which `docker --env-file` and YAML leave there.
-fn unwrapped(text: &str) -> &str {
-    let mut inner = text.trim();
-    for quote in ['"', '\''] {
-        if let Some(unquoted) = inner
-            .strip_prefix(quote)
-            .and_then(|rest| rest.strip_suffix(quote))
+/// Whether a text means to be a database URL, right or wrong.
+pub(super) fn is_postgres(text: &str) -> bool {
+    let (url, java) = without_prefix(text);
+    url.split_once(':').is_some_and(|(scheme, rest)| {
+        is_known(scheme) && (rest.starts_with("//") || (java && rest.starts_with('/')))
+    })
+}
+
+fn is_known(scheme: &str) -> bool {
+    let dialect = scheme.split('+').next().unwrap_or(scheme);
+    SCHEMES
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(dialect))
+}
+
+/// The URL without Java's prefixes, and whether there were any.
+fn without_prefix(text: &str) -> (&str, bool) {
+    let mut url = text;
+    for prefix in PREFIXES {
+        if let Some((start, rest)) = url.split_at_checked(prefix.len())
+            && start.eq_ignore_ascii_case(prefix)
         {
-            inner = unquoted.trim();
+            url = rest;
         }
     }
-    if inner.len() != text.len() {
-        log::warn!(
-            "the database URL has white space or quotes around it, which are taken off here; other programs may not do that"
-        );
-    }
-    inner
+    (url, url.len() != text.len())
 }
 
 /// What follows `scheme://`.
@@ -77,21 +94,14 @@ fn after_scheme(text: &str) -> Result<&str, String> {
     if text.is_empty() {
         return Err("the database URL is empty: it must look like postgres://user:password@host:5432/database".into());
     }
-    let jdbc = text
-        .get(..5)
-        .is_some_and(|prefix| prefix.eq_ignore_ascii_case("jdbc:"));
-    let url = if jdbc { &text[5..] } else { text };
+    let (url, java) = without_prefix(text);
     let Some((scheme, rest)) = url.split_once(':') else {
         return Err(
             "the database URL has no scheme: it must begin with postgres:// or postgresql://"
                 .into(),
         );
     };
-    let dialect = scheme.split('+').next().unwrap_or(scheme);
-    if !SCHEMES
-        .iter()
-        .any(|known| known.eq_ignore_ascii_case(dialect))
-    {
+    if !is_known(scheme) {
         let named = scheme.len() <= 32
             && rest.starts_with("//")
             && scheme
@@ -109,8 +119,8 @@ fn after_scheme(text: &str) -> Result<&str, String> {
     match rest.strip_prefix("//") {
         Some(rest) => Ok(rest),
         // pgjdbc's short form `jdbc:postgresql:/shop`.
-        None if jdbc && rest.starts_with('/') => Ok(rest),
-        None if jdbc => Err("the database URL has no host: write jdbc:postgresql://host:5432/database".into()),
+        None if java && rest.starts_with('/') => Ok(rest),
+        None if java => Err("the database URL has no host: write jdbc:postgresql://host:5432/database".into()),
         None => Err("the database URL has no // behind its scheme: it must begin with postgres:// or postgresql://".into()),
     }
 }

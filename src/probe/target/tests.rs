@@ -100,10 +100,34 @@ fn every_scheme_of_postgres_is_one() {
         "POSTGRES",
         "jdbc:postgresql",
         "JDBC:postgresql",
+        "r2dbc:pool:postgresql",
+        "pgsql",
+        "pdo-pgsql",
+        "timescaledb",
+        "cockroach",
+        "ecto",
+        "pgx5",
     ] {
         let target = parse(&format!("{scheme}://db/shop"))
             .unwrap_or_else(|failure| panic!("{scheme}: {failure}"));
         assert!(target.postgres().is_some(), "{scheme}");
+    }
+}
+
+#[test]
+fn white_space_and_quotes_around_a_target_are_taken_off() {
+    for plain in ["postgres://app:pw@db/shop", "http://api:80/x", "db:5432"] {
+        for (before, after) in [
+            (" ", ""),
+            ("", "\n"),
+            ("\"", "\""),
+            ("'", "'"),
+            ("\t'", "'\r\n"),
+            ("\"'", "'\""),
+        ] {
+            let text = format!("{before}{plain}{after}");
+            assert_eq!(shown(&text), shown(plain), "{text:?}");
+        }
     }
 }
 

@@ -76,7 +76,7 @@ fn work(typed: &Typed) -> Result<Exit, Failure> {
                 return Ok(print(&plan.describe()));
             }
             take_stops_by_handler()?;
-            become_user(&settings, &resolved)?;
+            become_user(&settings, &resolved, &|| false)?;
             wait::run(&plan).map(|()| Exit::Success)
         }
         Mode::Migrate => {
@@ -84,8 +84,10 @@ fn work(typed: &Typed) -> Result<Exit, Failure> {
             if dry_run {
                 return Ok(print(&plan.describe(&resolved)));
             }
-            let environment = become_user(&settings, &resolved)?;
-            migrate::run(&plan, environment)
+            let map = &plan.supervision.map;
+            let became = become_user(&settings, &resolved, &|| init::stop_is_pending(map));
+            init::stop_requested(map)?;
+            migrate::run(&plan, became?)
         }
         Mode::Healthcheck => {
             take_stops_by_handler()?;
@@ -93,15 +95,19 @@ fn work(typed: &Typed) -> Result<Exit, Failure> {
             if dry_run {
                 return Ok(print(&plan.describe()));
             }
-            become_user(&settings, &resolved)?;
+            become_user(&settings, &resolved, &|| false)?;
             Ok(healthcheck::run(&plan))
         }
     }
 }
 
-fn become_user(settings: &Settings<'_>, resolved: &Resolved) -> Result<Environment, Failure> {
+fn become_user(
+    settings: &Settings<'_>,
+    resolved: &Resolved,
+    interrupted: &dyn Fn() -> bool,
+) -> Result<Environment, Failure> {
     let mut environment = resolved.environment.clone();
-    setup::become_user(&plan::identity(settings)?, &mut environment)?;
+    setup::become_user(&plan::identity(settings)?, &mut environment, interrupted)?;
     Ok(environment)
 }
 

@@ -32,6 +32,8 @@ pub type Chain = Vec<Vec<OsString>>;
 pub struct IdentityPlan {
     /// SPEC of `--user`.
     pub user: Option<String>,
+    /// What is given to that user before the drop.
+    pub chown: Vec<PathBuf>,
     /// What is left to that user: `--keep-cap`, `--allow-new-privileges`.
     pub privileges: Privileges,
     /// Refuse to start COMMAND as uid 0.
@@ -177,8 +179,19 @@ pub fn identity(settings: &Settings<'_>) -> Result<IdentityPlan, Failure> {
         // Nothing is not nobody in particular: without the drop COMMAND would run as root, by accident.
         return Err(settings.invalid(Opt::User, "it is empty: user, user:group, uid or uid:gid"));
     }
+    // A health check comes every few seconds, and changes nothing.
+    let gives = settings.typed.mode != Mode::Healthcheck;
+    let chown = if gives {
+        settings.list(Opt::Chown)?
+    } else {
+        Vec::new()
+    };
+    if user.is_none() && !chown.is_empty() {
+        return Err(settings.invalid(Opt::Chown, "needs --user, to say whose the files are to be"));
+    }
     Ok(IdentityPlan {
         user,
+        chown: chown.into_iter().map(PathBuf::from).collect(),
         privileges: Privileges {
             keep: kept_capabilities(settings)?,
             allow_new: settings.switch(Opt::AllowNewPrivileges)?,

@@ -7,6 +7,7 @@
 #[cfg(not(test))]
 mod arena;
 pub mod capabilities;
+pub mod files;
 
 use std::borrow::Cow;
 use std::cell::UnsafeCell;

@@ -47,7 +47,10 @@ pub fn run(mut plan: RunPlan) -> Result<Exit, Failure> {
 
 /// All that comes before COMMAND.
 fn prepare(plan: &mut RunPlan) -> Result<(), Failure> {
-    setup::become_user(&plan.identity, &mut plan.environment)?;
+    let map = &plan.supervision.map;
+    setup::become_user(&plan.identity, &mut plan.environment, &|| {
+        stop_is_pending(map)
+    })?;
     for stage in &plan.stages {
         run_stage(*stage, plan)?;
     }
@@ -129,13 +132,25 @@ fn run_stage(stage: Stage, plan: &RunPlan) -> Result<(), Failure> {
 
 /// Whether a signal that ends the run has arrived. Others, such as the SIGWINCH of every `docker run -it`, and the
 /// SIGCHLD of what was reaped meanwhile, are taken away here and do no harm; so are those that `map` drops.
-fn stop_requested(map: &SignalMap) -> Result<(), Failure> {
+///
+/// # Errors
+/// The signal, as the end of the run.
+pub fn stop_requested(map: &SignalMap) -> Result<(), Failure> {
     while let Some(signal) = sys::next_signal(Some(std::time::Duration::ZERO)) {
         if map.apply(signal.number).is_some_and(signals::terminates) {
             return Err(stopped(signal.number));
         }
     }
     Ok(())
+}
+
+/// Whether a signal that ends the run waits to be taken: for a step that takes long without a child.
+pub fn stop_is_pending(map: &SignalMap) -> bool {
+    let pending = sys::pending_signals();
+    let ends = |signal: &i32| map.apply(*signal).is_some_and(signals::terminates);
+    (1..=64)
+        .filter(|signal| pending.contains(*signal))
+        .any(|signal| ends(&signal))
 }
 
 /// The failure that a stop before COMMAND is.

@@ -15,6 +15,9 @@ impl RunPlan {
         if let Some(user) = &self.identity.user {
             line(&mut text, "user", user);
         }
+        for path in &self.identity.chown {
+            line(&mut text, "chown", &path.display().to_string());
+        }
         if !self.identity.privileges.keep.is_empty() {
             let kept = self.identity.privileges.keep.to_string();
             line(&mut text, "keep-cap", &kept);

@@ -6,19 +6,26 @@ use environment::Environment;
 use privileges::Standing;
 
 pub mod capabilities;
+pub mod chown;
 pub mod environment;
 pub mod expand;
 pub mod privileges;
 pub mod user;
 pub mod words;
 
-/// Becomes the user that `plan` names, when this process can, and sets `USER`, `LOGNAME` and `HOME` in `environment`.
+/// Gives the user that `plan` names what is to be given, becomes that user, when this process can, and sets `USER`,
+/// `LOGNAME` and `HOME` in `environment`. What takes long asks now and then whether the run was `interrupted`.
 ///
 /// # Errors
-/// 125: a SPEC that is none, a drop that did not fully happen, root where `--require-non-root` forbids it.
-pub fn become_user(plan: &IdentityPlan, environment: &mut Environment) -> Result<(), Failure> {
+/// 125: a SPEC that is none, a PATH that can't be given, a drop that did not fully happen, root where
+/// `--require-non-root` forbids it.
+pub fn become_user(
+    plan: &IdentityPlan,
+    environment: &mut Environment,
+    interrupted: &dyn Fn() -> bool,
+) -> Result<(), Failure> {
     match &plan.user {
-        Some(spec) => become_specified(spec, plan, environment)?,
+        Some(spec) => become_specified(spec, plan, environment, interrupted)?,
         None => keep_what_is_held(plan),
     }
     if plan.require_non_root && nix::unistd::Uid::effective().is_root() {
@@ -33,6 +40,7 @@ fn become_specified(
     spec: &str,
     plan: &IdentityPlan,
     environment: &mut Environment,
+    interrupted: &dyn Fn() -> bool,
 ) -> Result<(), Failure> {
     let read = |path: &str| match std::fs::read(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Failure::failed(
@@ -42,14 +50,25 @@ fn become_specified(
     };
     let credentials = user::resolve(spec, &read("/etc/passwd")?, &read("/etc/group")?)
         .map_err(|error| Failure::failed(format!("--user: {error}")))?;
-    match privileges::standing(&credentials) {
+    let standing = privileges::standing(&credentials);
+    if nix::unistd::Uid::effective().is_root() {
+        give(plan, &credentials, interrupted)?;
+    } else if standing == Standing::Already && !plan.chown.is_empty() {
+        log::warn!("running as '{spec}' already, not as root: --chown is skipped");
+    }
+    match standing {
         Standing::Already => {
             log::debug!("already uid {}: nothing to drop", credentials.uid);
             keep_what_is_held(plan);
         }
         Standing::SomebodyElse => {
             let uid = nix::unistd::Uid::effective();
-            log::warn!("running as uid {uid}, which can't become '{spec}': --user is skipped");
+            let skipped = if plan.chown.is_empty() {
+                "--user is"
+            } else {
+                "--user and --chown are"
+            };
+            log::warn!("running as uid {uid}, which can't become '{spec}': {skipped} skipped");
             keep_what_is_held(plan);
         }
         Standing::CanDrop => {
@@ -59,6 +78,22 @@ fn become_specified(
         }
     }
     Ok(())
+}
+
+/// `--chown`, in the order given.
+fn give(
+    plan: &IdentityPlan,
+    credentials: &user::Credentials,
+    interrupted: &dyn Fn() -> bool,
+) -> Result<(), Failure> {
+    let owner = chown::Owner {
+        uid: credentials.uid,
+        gid: credentials.gid,
+    };
+    plan.chown.iter().try_for_each(|path| {
+        chown::give(path, owner, interrupted)
+            .map_err(|error| Failure::failed(format!("--chown: {error}")))
+    })
 }
 
 /// `--keep-cap` where nobody drops: whoever chose the user chose its capabilities, so that a lack is a warning.

@@ -52,6 +52,7 @@ pub fn tool(name: &str) -> PathBuf {
             "env" | "cp" | "sleep" | "stty" | "true" => "coreutils",
             "python3" => "python3 python3-venv",
             "ps" => "procps",
+            "find" => "findutils",
             "ldd" => "libc-bin",
             "tini-static" => "tini",
             "docker" | "dockerd" => "docker.io",

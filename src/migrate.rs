@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 
-use crate::database::lock::Lock;
+use crate::database::lock::{Acquired, Lock, Wanted};
 use crate::exit::{Exit, Failure};
 use crate::init::signals::{self, SignalMap};
 use crate::init::{self, Place, image, supervise::supervise};
@@ -23,8 +23,18 @@ pub fn run(plan: &MigratePlan, environment: Environment) -> Result<Exit, Failure
         interruptible(map, move || wait::run(&targets))?;
     }
     let lost = Arc::new(AtomicBool::new(false));
-    let lock = lock(plan, &lost)?;
-    let ended = run_all(plan, &environment.without_own());
+    let lock = match lock(plan, &lost)? {
+        Some(Acquired::Lock(lock)) => Some(lock),
+        Some(Acquired::Recorded(record)) => {
+            log::info!("nothing to migrate: {record}");
+            return Ok(Exit::Success);
+        }
+        None => None,
+    };
+    let mut ended = run_all(plan, &environment.without_own());
+    if let (Some(lock), Some(_), Ok(())) = (&lock, &plan.once, &ended) {
+        ended = lock.record();
+    }
     drop(lock);
     if lost.load(Ordering::SeqCst) {
         return Err(Failure::failed(
@@ -34,8 +44,8 @@ pub fn run(plan: &MigratePlan, environment: Environment) -> Result<Exit, Failure
     ended.map(|()| Exit::Success)
 }
 
-/// Takes the lock, when there is a database to take it from.
-fn lock(plan: &MigratePlan, lost: &Arc<AtomicBool>) -> Result<Option<Lock>, Failure> {
+/// Takes the lock, when there is a database to take it from, and when there is anything to do under it.
+fn lock(plan: &MigratePlan, lost: &Arc<AtomicBool>) -> Result<Option<Acquired>, Failure> {
     let Some(url) = plan
         .database
         .as_ref()
@@ -44,7 +54,13 @@ fn lock(plan: &MigratePlan, lost: &Arc<AtomicBool>) -> Result<Option<Lock>, Fail
     else {
         return Ok(None);
     };
-    let (name, timeout, lost) = (plan.lock_name.clone(), plan.lock_timeout, Arc::clone(lost));
+    let wanted = Wanted {
+        url,
+        name: plan.lock_name.clone(),
+        timeout: plan.lock_timeout,
+        once: plan.once.clone(),
+    };
+    let lost = Arc::clone(lost);
     let stop_migration = move |reason: String| {
         log::error!("the migration lock is lost ({reason}): stopping the migration");
         lost.store(true, Ordering::SeqCst);
@@ -52,7 +68,7 @@ fn lock(plan: &MigratePlan, lost: &Arc<AtomicBool>) -> Result<Option<Lock>, Fail
         let _ = sys::kill(own_pid(), libc::SIGTERM);
     };
     interruptible(&plan.supervision.map, move || {
-        Lock::acquire(&url, &name, timeout, stop_migration)
+        Lock::acquire(wanted, stop_migration)
     })
     .map(Some)
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use log::LevelFilter;
 
 use crate::cli::{Mode, OPTIONS, Opt, is_own_variable, options_of};
+use crate::database::once::{Once, Table};
 use crate::exit::Failure;
 use crate::init::signals::SignalMap;
 use crate::init::supervise::Supervision;
@@ -121,6 +122,8 @@ pub struct MigratePlan {
     pub lock_name: String,
     /// How long to wait for it; `None` is no limit.
     pub lock_timeout: Option<Duration>,
+    /// What need not be migrated again once it is recorded.
+    pub once: Option<Once>,
     /// How a migration is supervised.
     pub supervision: Supervision,
 }
@@ -538,9 +541,29 @@ impl MigratePlan {
                 .text(Opt::LockName)?
                 .ok_or_else(|| settings.invalid(Opt::LockName, "it is empty"))?,
             lock_timeout: settings.limit(Opt::LockTimeout)?,
+            once: once(settings, unguarded)?,
             supervision: supervision(settings)?,
         })
     }
+}
+
+/// `--migrate-once` and `--migrate-table`. Without the lock nothing may be recorded: two could migrate at once.
+fn once(settings: &Settings<'_>, unguarded: bool) -> Result<Option<Once>, Failure> {
+    if !settings.is_given(Opt::MigrateOnce) {
+        return Ok(None);
+    }
+    let refuse = |opt| move |why: String| settings.invalid(opt, &why);
+    if unguarded {
+        return Err(refuse(Opt::MigrateOnce)(
+            "works under the migration lock only: leave out --no-lock, or this".into(),
+        ));
+    }
+    let version = settings.text(Opt::MigrateOnce)?.unwrap_or_default();
+    let table = settings.text(Opt::MigrateTable)?.unwrap_or_default();
+    Ok(Some(Once {
+        version: Once::version(&version).map_err(refuse(Opt::MigrateOnce))?,
+        table: Table::parse(&table).map_err(refuse(Opt::MigrateTable))?,
+    }))
 }
 
 /// The variable of `healthcheck`'s targets.

@@ -11,7 +11,7 @@ use crate::setup::expand::expand;
 use crate::setup::words;
 
 /// Options that are read, validated and shown, but whose work is not done yet.
-const NOT_AVAILABLE: &[Opt] = &[Opt::MigrateOnce, Opt::MigrateTable];
+const NOT_AVAILABLE: &[Opt] = &[];
 
 /// The options of one command, with an environment to read and to expand from.
 #[derive(Clone, Copy, Debug)]

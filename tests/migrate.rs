@@ -289,33 +289,3 @@ fn a_standby_is_refused() {
         .assert_stdout("")
         .assert_never_says(PASSWORD);
 }
-
-#[test]
-fn migrate_once_runs_once_or_says_that_it_is_not_available_yet() {
-    let server = Postgres::start();
-    let url = server.url(&server.create_db());
-    let run = || {
-        Run::portero()
-            .args([
-                "migrate",
-                "--database",
-                &url,
-                "--migrate-once",
-                "v1",
-                "--",
-                "echo",
-                "ran",
-            ])
-            .finish()
-    };
-    let first = run();
-    if first.ended == Ended::Code(125) {
-        first
-            .assert_one_error_line()
-            .assert_stderr_contains("not available yet")
-            .assert_stdout("");
-        return;
-    }
-    first.assert_exit(0).assert_stdout("ran\n");
-    run().assert_exit(0).assert_stdout("");
-}

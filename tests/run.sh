@@ -33,7 +33,8 @@ need libc6-dev test -e /usr/include/stdio.h
 need libc-bin command -v ldd
 need util-linux command -v unshare setpriv setsid nsenter
 need tini test -x /usr/bin/tini-static
-need docker.io command -v docker dockerd
+need docker.io test -x /usr/bin/docker
+need docker.io command -v dockerd
 need docker-compose command -v docker-compose
 need debootstrap command -v debootstrap
 need procps command -v ps

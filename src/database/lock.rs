@@ -8,12 +8,12 @@
 
 mod holder;
 mod keeper;
+mod ledger;
 mod session;
 mod waiter;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -21,12 +21,37 @@ use tokio::runtime::Builder;
 use tokio::sync::Notify;
 
 use super::connect::Connector;
+use super::once::Once;
 use super::url::PostgresUrl;
 use crate::exit::Failure;
+use keeper::Keeper;
+use ledger::Ledger;
+pub use ledger::Record;
 
 /// The first key of every lock of portero's: `port` in ASCII. Both keys have 31 bits, for they are shown as unsigned
 /// in `pg_locks` and given as signed.
 const NAMESPACE: u32 = 0x706f_7274;
+
+/// Which lock is wanted, and for what.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Whose server holds it.
+    pub url: PostgresUrl,
+    /// `--lock-name`.
+    pub name: String,
+    /// How long to wait for it; `None` is no limit.
+    pub timeout: Option<Duration>,
+    /// What need not be done again once it is recorded.
+    pub once: Option<Once>,
+}
+
+/// What came of wanting the lock.
+pub enum Acquired {
+    /// It is held now.
+    Lock(Lock),
+    /// There is nothing to do under it: the version is recorded.
+    Recorded(Record),
+}
 
 /// The migration lock, held. Dropping it releases it and waits for the server to hear of it, at most ten seconds.
 pub struct Lock {
@@ -38,7 +63,8 @@ pub struct Lock {
 #[derive(Default)]
 struct Signals {
     released: AtomicBool,
-    /// Notified when the lock is released, and when the connection ended.
+    recorder: Mutex<Recorder>,
+    /// Notified when the lock is released, when success is to be recorded, and when the connection ended.
     wake: Arc<Notify>,
 }
 
@@ -46,6 +72,20 @@ impl Signals {
     fn released(&self) -> bool {
         self.released.load(Ordering::Acquire)
     }
+
+    fn recorder(&self) -> MutexGuard<'_, Recorder> {
+        self.recorder.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Who waits until success is recorded.
+#[derive(Default)]
+enum Recorder {
+    #[default]
+    Nobody,
+    Waits(mpsc::Sender<Result<(), Failure>>),
+    /// The thread has ended: nobody would be answered.
+    Closed,
 }
 
 /// Which lock.
@@ -69,7 +109,7 @@ impl Key {
 }
 
 impl Lock {
-    /// Waits until the lock called `name` is this process's, and keeps it. `None` waits without a limit.
+    /// Waits until the wanted lock is this process's, and keeps it; or finds out that there is nothing to do under it.
     ///
     /// `on_lost` is called at most once, from another thread, when the lock is somebody else's or its server has been
     /// out of reach past the grace of half a minute: the migration must stop then.
@@ -77,31 +117,47 @@ impl Lock {
     /// Blocks; to give up, end the process: the server frees the lock, or its place in the queue, at once.
     ///
     /// # Errors
-    /// 124 when `timeout` has passed, with who holds the lock; 125 for a server that says no, a standby, or a pooler
-    /// that shares sessions. No message has a password in it.
+    /// 124 when the limit has passed, with who holds the lock; 125 for a server that says no, a standby, a pooler
+    /// that shares sessions, or a table that can't be used. No message has a password in it.
     pub fn acquire(
-        url: &PostgresUrl,
-        name: &str,
-        timeout: Option<Duration>,
+        wanted: Wanted,
         on_lost: impl FnOnce(String) + Send + 'static,
-    ) -> Result<Self, Failure> {
-        let (url, key, signals) = (url.clone(), Key::new(name), Arc::new(Signals::default()));
+    ) -> Result<Acquired, Failure> {
+        let signals = Arc::new(Signals::default());
         let (report, outcome) = mpsc::channel();
         let theirs = Arc::clone(&signals);
         let thread = thread::Builder::new()
             .name("lock".into())
-            .spawn(move || run(&url, &key, timeout, &theirs, &report, on_lost))
+            .spawn(move || run(&wanted, &theirs, &report, on_lost))
             .map_err(|error| {
                 Failure::failed(format!("the lock's thread can't be started: {error}"))
             })?;
         match outcome.recv() {
-            Ok(Ok(())) => Ok(Self {
+            Ok(Ok(None)) => Ok(Acquired::Lock(Self {
                 signals,
                 thread: Some(thread),
-            }),
+            })),
+            Ok(Ok(Some(record))) => Ok(Acquired::Recorded(record)),
             Ok(Err(failure)) => Err(failure),
             Err(_) => Err(Failure::failed("the lock's thread has ended")),
         }
+    }
+
+    /// Records the wanted version's success, by the very session that holds the lock. Blocks until it is there.
+    ///
+    /// # Errors
+    /// 125: the lock was lost, or the server says no.
+    pub fn record(&self) -> Result<(), Failure> {
+        let (sender, receiver) = mpsc::channel();
+        let mut recorder = self.signals.recorder();
+        if !matches!(*recorder, Recorder::Closed) {
+            *recorder = Recorder::Waits(sender);
+        }
+        drop(recorder);
+        self.signals.wake.notify_one();
+        receiver
+            .recv()
+            .unwrap_or_else(|_| Err(Failure::failed("the migration lock is lost")))
     }
 }
 
@@ -116,15 +172,11 @@ impl Drop for Lock {
     }
 }
 
+/// The thread's news: that the lock is held, or what makes it unnecessary, or why it can't be had.
+type Report = mpsc::Sender<Result<Option<Record>, Failure>>;
+
 /// The thread: gets the lock, reports, keeps it until it is released or lost.
-fn run(
-    url: &PostgresUrl,
-    key: &Key,
-    timeout: Option<Duration>,
-    signals: &Arc<Signals>,
-    report: &mpsc::Sender<Result<(), Failure>>,
-    on_lost: impl FnOnce(String),
-) {
+fn run(wanted: &Wanted, signals: &Arc<Signals>, report: &Report, on_lost: impl FnOnce(String)) {
     let runtime = match Builder::new_current_thread()
         .enable_io()
         .enable_time()
@@ -139,41 +191,56 @@ fn run(
             return;
         }
     };
-    let application = application_name();
-    let lost = runtime.block_on(async {
-        let acquired = match Connector::new(url, &application) {
-            Ok(connector) => {
-                let connector = connector.renamed();
-                let acquired = waiter::acquire(&connector, url, key, timeout, &signals.wake).await;
-                acquired.map(|session| (connector, session))
-            }
-            Err(reason) => Err(Failure::failed(reason)),
-        };
-        match acquired {
-            Ok((connector, session)) => {
-                let _ = report.send(Ok(()));
-                keeper::keep(&connector, key, session, signals).await.err()
-            }
-            Err(failure) => {
-                let _ = report.send(Err(failure));
-                None
-            }
-        }
-    });
+    let lost = runtime.block_on(serve(wanted, signals, report));
     // A name lookup may still sit in its thread; nobody waits for it.
     runtime.shutdown_background();
+    *signals.recorder() = Recorder::Closed;
     if let Some(reason) = lost {
         on_lost(reason);
     }
 }
 
+/// The thread's work; returns why the lock was lost, when it was.
+async fn serve(wanted: &Wanted, signals: &Arc<Signals>, report: &Report) -> Option<String> {
+    let (application, key) = (application_name(), Key::new(&wanted.name));
+    let connector = match Connector::new(&wanted.url, &application) {
+        Ok(connector) => connector.renamed(),
+        Err(reason) => {
+            let _ = report.send(Err(Failure::failed(reason)));
+            return None;
+        }
+    };
+    let ledger = wanted.once.as_ref().map(|once| Ledger::new(once, &key));
+    let (news, session) = match waiter::acquire(&connector, wanted, &key, &signals.wake).await {
+        Ok(waiter::Outcome::Got(session)) => (Ok(None), Some(session)),
+        Ok(waiter::Outcome::Recorded(record, session)) => {
+            keeper::part(session, signals).await;
+            (Ok(Some(record)), None)
+        }
+        Err(failure) => (Err(failure), None),
+    };
+    let _ = report.send(news);
+    let keeper = Keeper {
+        connector: &connector,
+        key: &key,
+        ledger,
+        signals,
+    };
+    keeper.keep(session?).await.err()
+}
+
 /// What other replicas see in `pg_stat_activity`; Postgres cuts it at 63 bytes.
 fn application_name() -> String {
-    let host =
-        nix::sys::utsname::uname().map(|names| names.nodename().to_string_lossy().into_owned());
-    format!("portero migrate {}", host.unwrap_or_default())
+    format!("portero migrate {}", host_name())
         .trim_end()
         .to_owned()
+}
+
+/// In a container its id, or the pod's name (`uname(2)`).
+fn host_name() -> String {
+    nix::sys::utsname::uname()
+        .map(|names| names.nodename().to_string_lossy().into_owned())
+        .unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -4,5 +4,6 @@ pub mod connect;
 pub mod diagnosis;
 mod endpoint;
 pub mod lock;
+pub mod once;
 mod passfile;
 pub mod url;

@@ -74,6 +74,10 @@ impl MigratePlan {
                 &format!("'{}' in {database} (up to {timeout})", self.lock_name),
             );
         }
+        if let Some(once) = &self.once {
+            let what = format!("{} (recorded in {})", once.version, once.table.quoted());
+            line(&mut text, "migrate-once", &what);
+        }
         let describe = |chain: &Chain| {
             chain
                 .iter()

@@ -245,9 +245,9 @@ fn a_usage_error_names_where_it_was_made() {
             "--chown: not available yet",
         ),
         (
-            &["x"],
+            &["--no-lock", "--migrate", "a", "x"],
             &[("PORTERO_MIGRATE_ONCE", "v1")],
-            "PORTERO_MIGRATE_ONCE: not available yet",
+            "PORTERO_MIGRATE_ONCE: works under the migration lock only: leave out --no-lock, or this",
         ),
     ];
     for (line, environment, message) in table {

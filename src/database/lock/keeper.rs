@@ -1,14 +1,17 @@
 //! Keeping the lock: looking after its session while the migration runs, and getting it back when the session is lost.
 
+use std::mem;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
 use super::holder::Holder;
+use super::ledger::Ledger;
 use super::session::{Attempt, Session};
-use super::{Key, Signals};
+use super::{Key, Recorder, Signals};
 use crate::database::connect::Connector;
 use crate::database::diagnosis::Trouble;
+use crate::exit::Failure;
 
 /// Between two looks at `pg_locks`; also what keeps firewalls from forgetting the connection.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -21,81 +24,118 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// How long giving it back may take; the end of the connection does it too.
 const GOODBYE: Duration = Duration::from_secs(2);
 
-/// Keeps the lock until it is released.
-///
-/// # Errors
-/// Why it is lost.
-pub(super) async fn keep(
-    connector: &Connector<'_>,
-    key: &Key,
-    mut session: Session,
-    signals: &Signals,
-) -> Result<(), String> {
-    loop {
-        let woken = timeout(HEARTBEAT, signals.wake.notified()).await.is_ok();
-        if signals.released() {
-            let _ = timeout(GOODBYE, session.unlock(key)).await;
-            drop(session);
-            // Until the connection has said goodbye.
-            let _ = timeout(GOODBYE, signals.wake.notified()).await;
-            return Ok(());
+/// Who keeps the lock, and for which version.
+pub(super) struct Keeper<'a> {
+    pub connector: &'a Connector<'a>,
+    pub key: &'a Key,
+    pub ledger: Option<Ledger<'a>>,
+    pub signals: &'a Signals,
+}
+
+impl Keeper<'_> {
+    /// Keeps the lock until it is released.
+    ///
+    /// # Errors
+    /// Why it is lost.
+    pub(super) async fn keep(&self, mut session: Session) -> Result<(), String> {
+        loop {
+            let woken = timeout(HEARTBEAT, self.signals.wake.notified())
+                .await
+                .is_ok();
+            if self.signals.released() {
+                let _ = timeout(GOODBYE, session.unlock(self.key)).await;
+                part(session, self.signals).await;
+                return Ok(());
+            }
+            // Earlier sessions' ends wake it up too: the look at the server decides.
+            let reason = match self.attend(&session).await {
+                Ok(true) => continue,
+                Ok(false) => "the server no longer shows it as ours".to_owned(),
+                Err(trouble) => trouble.reason().to_owned(),
+            };
+            let how = if woken {
+                "its connection ended"
+            } else {
+                "its connection is lost"
+            };
+            let name = self.key.name.escape_debug();
+            log::warn!(
+                "the migration lock \"{name}\" is in danger, {how} ({reason}): getting it back"
+            );
+            match self.regain(&session.pid).await {
+                Ok(Some(regained)) => session = regained,
+                Ok(None) => return Ok(()),
+                Err(lost) => {
+                    self.answer(Err(Failure::failed(&*lost)));
+                    return Err(lost);
+                }
+            }
+            log::warn!("got the migration lock \"{name}\" back: nobody else had it, going on");
+            // Success that could not be recorded meanwhile.
+            self.signals.wake.notify_one();
         }
-        // Earlier sessions' ends wake it up too: the look at the server decides.
-        let reason = match session.owns(key).await {
-            Ok(true) => continue,
-            Ok(false) => "the server no longer shows it as ours".to_owned(),
-            Err(trouble) => trouble.reason().to_owned(),
+    }
+
+    /// Records success when that is asked for. Whether the lock is still the session's.
+    async fn attend(&self, session: &Session) -> Result<bool, Trouble> {
+        let wanted = matches!(*self.signals.recorder(), Recorder::Waits(_));
+        let Some(ledger) = self.ledger.as_ref().filter(|_| wanted) else {
+            return session.owns(self.key).await;
         };
-        let how = if woken {
-            "its connection ended"
-        } else {
-            "its connection is lost"
-        };
-        log::warn!(
-            "the migration lock \"{}\" is in danger, {how} ({reason}): getting it back",
-            key.name.escape_debug()
-        );
-        match regain(connector, key, &session.pid, signals).await? {
-            Some(regained) => session = regained,
-            None => return Ok(()),
+        match ledger.record(session).await {
+            Ok(true) => self.answer(Ok(())),
+            Ok(false) => return Ok(false),
+            Err(Trouble::Refused(reason)) => {
+                let explained = ledger
+                    .explain(session, &Trouble::Refused(reason.clone()))
+                    .await;
+                self.answer(Err(Failure::failed(explained.unwrap_or(reason))));
+            }
+            Err(trouble) => return Err(trouble),
         }
-        log::warn!(
-            "got the migration lock \"{}\" back: nobody else had it, going on",
-            key.name.escape_debug()
-        );
+        Ok(true)
+    }
+
+    /// Tells who waits for the record, when anybody does.
+    fn answer(&self, result: Result<(), Failure>) {
+        if let Recorder::Waits(sender) = mem::take(&mut *self.signals.recorder()) {
+            let _ = sender.send(result);
+        }
+    }
+
+    /// Tries to get the lock with a new session. None when it was released meanwhile.
+    async fn regain(&self, lost: &str) -> Result<Option<Session>, String> {
+        let deadline = Instant::now() + GRACE;
+        loop {
+            if self.signals.released() {
+                return Ok(None);
+            }
+            let limit = deadline.saturating_duration_since(Instant::now()).min(TRY);
+            let attempt = attempt(self.connector, self.key, lost, limit, self.signals);
+            let trouble = match timeout(limit, attempt).await {
+                Ok(Ok(Ok(session))) => return Ok(Some(session)),
+                Ok(Ok(Err(holder))) => {
+                    return Err(format!("the migration lock is lost: now held by {holder}"));
+                }
+                Ok(Err(trouble)) => trouble,
+                Err(_) => Trouble::NotYet("no answer in time (ETIMEDOUT)".into()),
+            };
+            if Instant::now() + PAUSE >= deadline {
+                return Err(format!(
+                    "the migration lock is lost: its server has been out of reach for {} s: {}",
+                    GRACE.as_secs(),
+                    trouble.reason()
+                ));
+            }
+            sleep(PAUSE).await;
+        }
     }
 }
 
-/// Tries to get the lock with a new session. None when it was released meanwhile.
-async fn regain(
-    connector: &Connector<'_>,
-    key: &Key,
-    lost: &str,
-    signals: &Signals,
-) -> Result<Option<Session>, String> {
-    let deadline = Instant::now() + GRACE;
-    loop {
-        if signals.released() {
-            return Ok(None);
-        }
-        let limit = deadline.saturating_duration_since(Instant::now()).min(TRY);
-        let trouble = match timeout(limit, attempt(connector, key, lost, limit, signals)).await {
-            Ok(Ok(Ok(session))) => return Ok(Some(session)),
-            Ok(Ok(Err(holder))) => {
-                return Err(format!("the migration lock is lost: now held by {holder}"));
-            }
-            Ok(Err(trouble)) => trouble,
-            Err(_) => Trouble::NotYet("no answer in time (ETIMEDOUT)".into()),
-        };
-        if Instant::now() + PAUSE >= deadline {
-            return Err(format!(
-                "the migration lock is lost: its server has been out of reach for {} s: {}",
-                GRACE.as_secs(),
-                trouble.reason()
-            ));
-        }
-        sleep(PAUSE).await;
-    }
+/// Ends a session with a goodbye, or the server's log has an unexpected end of the connection.
+pub(super) async fn part(session: Session, signals: &Signals) {
+    drop(session);
+    let _ = timeout(GOODBYE, signals.wake.notified()).await;
 }
 
 /// One try: the session that got it, or else who has it.

@@ -157,7 +157,8 @@ impl Session {
         }
     }
 
-    async fn value(&self, query: &str) -> Result<String, Trouble> {
+    /// The first value of the first row; nothing when there is none.
+    pub(super) async fn value(&self, query: &str) -> Result<String, Trouble> {
         Ok(self.row(query, 1).await?.pop().unwrap_or_default())
     }
 

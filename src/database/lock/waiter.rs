@@ -8,12 +8,12 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
-use super::Key;
 use super::holder::Holder;
+use super::ledger::{Ledger, Record};
 use super::session::{Attempt, Fitness, Session};
+use super::{Key, Wanted};
 use crate::database::connect::Connector;
 use crate::database::diagnosis::Trouble;
-use crate::database::url::PostgresUrl;
 use crate::exit::Failure;
 
 /// One login, or several to as many hosts.
@@ -31,9 +31,9 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
 /// A wait for one lock.
 struct Waiter<'a> {
     connector: &'a Connector<'a>,
-    url: &'a PostgresUrl,
+    wanted: &'a Wanted,
     key: &'a Key,
-    timeout: Option<Duration>,
+    ledger: Option<Ledger<'a>>,
     started: Instant,
     /// When what was said last.
     reported: Option<(Instant, String)>,
@@ -43,19 +43,33 @@ struct Waiter<'a> {
     checked: bool,
 }
 
+/// How a wait ends well.
+pub(super) enum Outcome {
+    /// The session holds the lock.
+    Got(Session),
+    /// The version is recorded: the lock is not needed, and the session does not hold it when it is over.
+    Recorded(Record, Session),
+}
+
+/// What came of one try.
+enum Try {
+    Got,
+    Recorded(Record),
+    NotYet,
+}
+
 /// Waits for the lock; its session notifies `wake` when its connection ends.
 pub(super) async fn acquire(
     connector: &Connector<'_>,
-    url: &PostgresUrl,
+    wanted: &Wanted,
     key: &Key,
-    timeout: Option<Duration>,
     wake: &Arc<Notify>,
-) -> Result<Session, Failure> {
+) -> Result<Outcome, Failure> {
     let mut waiter = Waiter {
         connector,
-        url,
+        wanted,
         key,
-        timeout,
+        ledger: wanted.once.as_ref().map(|once| Ledger::new(once, key)),
         started: Instant::now(),
         reported: None,
         reason: String::new(),
@@ -64,11 +78,15 @@ pub(super) async fn acquire(
     let mut session = None;
     let mut pause = SHORTEST_PAUSE;
     loop {
-        if waiter.try_once(&mut session, wake).await? {
-            break;
-        }
-        if waiter.patient() {
-            session = None;
+        match (waiter.try_once(&mut session, wake).await?, session.take()) {
+            (Try::Got, Some(session)) => {
+                waiter.conclude();
+                return Ok(Outcome::Got(session));
+            }
+            (Try::Recorded(record), Some(session)) => {
+                return Ok(Outcome::Recorded(record, session));
+            }
+            (_, kept) => session = kept.filter(|_| !waiter.patient()),
         }
         waiter.report();
         pause = (pause * 2).min(if waiter.patient() {
@@ -78,8 +96,6 @@ pub(super) async fn acquire(
         });
         waiter.rest(jittered(pause)).await?;
     }
-    waiter.conclude();
-    session.ok_or_else(|| Failure::failed("the lock's session has ended"))
 }
 
 impl Waiter<'_> {
@@ -88,23 +104,23 @@ impl Waiter<'_> {
         &mut self,
         session: &mut Option<Session>,
         wake: &Arc<Notify>,
-    ) -> Result<bool, Failure> {
+    ) -> Result<Try, Failure> {
         let result = match session.take() {
-            Some(kept) => self.lock(&kept).await.map(|outcome| (kept, outcome)),
+            Some(kept) => self.look_and_lock(&kept).await.map(|tried| (kept, tried)),
             None => self.open_and_lock(wake).await,
         };
         match result {
-            Ok((kept, outcome)) => {
+            Ok((kept, tried)) => {
                 *session = Some(kept);
-                outcome
+                tried
             }
             Err(Trouble::NotYet(reason)) => {
                 self.reason = reason;
-                Ok(false)
+                Ok(Try::NotYet)
             }
             Err(Trouble::Refused(reason)) => Err(Failure::failed(format!(
                 "{} refuses the lock's connection: {reason}",
-                self.url
+                self.wanted.url
             ))),
         }
     }
@@ -112,44 +128,92 @@ impl Waiter<'_> {
     async fn open_and_lock(
         &mut self,
         wake: &Arc<Notify>,
-    ) -> Result<(Session, Result<bool, Failure>), Trouble> {
-        // The last try, at the very limit, gets its time too.
-        let limit = self
-            .left()
-            .map_or(LOGIN, |left| left.clamp(LONGEST_PAUSE, LOGIN));
-        let session = Session::open(self.connector, limit, Some(wake)).await?;
-        if !self.checked {
-            let unfit = match session.fitness(self.connector, limit).await? {
-                Fitness::Fit => None,
-                Fitness::Standby => Some(self.standby()),
-                Fitness::Pooled => Some(self.pooled()),
-            };
-            if let Some(failure) = unfit {
-                return Ok((session, Err(failure)));
-            }
-            self.checked = true;
-        }
-        session.settle().await?;
-        let outcome = self.lock(&session).await?;
-        Ok((session, outcome))
+    ) -> Result<(Session, Result<Try, Failure>), Trouble> {
+        let session = Session::open(self.connector, self.login_limit(), Some(wake)).await?;
+        let tried = self.look_and_lock(&session).await?;
+        Ok((session, tried))
     }
 
-    async fn lock(&mut self, session: &Session) -> Result<Result<bool, Failure>, Trouble> {
+    /// Looks whether there is anything to do, before the lock is asked for and again under it: another replica may have
+    /// done it in between.
+    async fn look_and_lock(&mut self, session: &Session) -> Result<Result<Try, Failure>, Trouble> {
+        match self.recorded(session, false).await? {
+            Ok(None) => {}
+            Ok(Some(record)) => return Ok(Ok(Try::Recorded(record))),
+            Err(failure) => return Ok(Err(failure)),
+        }
+        match self.lock(session).await? {
+            Ok(Try::Got) => {}
+            other => return Ok(other),
+        }
+        let tried = |record: Option<Record>| record.map_or(Try::Got, Try::Recorded);
+        Ok(self.recorded(session, true).await?.map(tried))
+    }
+
+    /// The version's record. With the lock the table is made ready for one, too.
+    async fn recorded(
+        &self,
+        session: &Session,
+        locked: bool,
+    ) -> Result<Result<Option<Record>, Failure>, Trouble> {
+        let Some(ledger) = &self.ledger else {
+            return Ok(Ok(None));
+        };
+        let prepared = if locked {
+            ledger.prepare(session).await
+        } else {
+            Ok(())
+        };
+        let found = match prepared {
+            Ok(()) => ledger.find(session).await,
+            Err(trouble) => Err(trouble),
+        };
+        match found {
+            Ok(record) => Ok(Ok(record)),
+            Err(trouble) => match ledger.explain(session, &trouble).await {
+                Some(explained) => Ok(Err(Failure::failed(explained))),
+                None => Err(trouble),
+            },
+        }
+    }
+
+    async fn lock(&mut self, session: &Session) -> Result<Result<Try, Failure>, Trouble> {
+        if let Err(failure) = self.make_fit(session).await? {
+            return Ok(Err(failure));
+        }
         Ok(match session.try_lock(self.key).await? {
-            Attempt::Got => Ok(true),
+            Attempt::Got => Ok(Try::Got),
             Attempt::Held => {
                 self.reason = match Holder::find(session, self.key).await? {
                     Some(holder) => format!("held by {holder}"),
                     None => "it was just given back".into(),
                 };
-                Ok(false)
+                Ok(Try::NotYet)
             }
             Attempt::NotShown => Err(Failure::failed(format!(
                 "{} says that it gave the migration lock and does not show it: not a real advisory lock (CockroachDB \
                  has none, a pooler may share sessions); use the server's direct URL, or --no-lock",
-                self.url
+                self.wanted.url
             ))),
         })
+    }
+
+    /// Checks once that a lock means something here, and makes each new session fit to hold it.
+    async fn make_fit(&mut self, session: &Session) -> Result<Result<(), Failure>, Trouble> {
+        if !self.checked {
+            match session.fitness(self.connector, self.login_limit()).await? {
+                Fitness::Fit => self.checked = true,
+                Fitness::Standby => return Ok(Err(self.standby())),
+                Fitness::Pooled => return Ok(Err(self.pooled())),
+            }
+        }
+        session.settle().await.map(Ok)
+    }
+
+    /// How long a login may take. The last try, at the very limit, gets its time too.
+    fn login_limit(&self) -> Duration {
+        self.left()
+            .map_or(LOGIN, |left| left.clamp(LONGEST_PAUSE, LOGIN))
     }
 
     /// Says why not yet: at first, each new reason, and a sign of life every few seconds.
@@ -160,7 +224,7 @@ impl Waiter<'_> {
             Some((at, reason)) if at.elapsed() < SIGN_OF_LIFE && *reason == self.reason => return,
             Some(_) => {
                 let elapsed = readable(self.started.elapsed());
-                let limit = self.timeout.map_or_else(
+                let limit = self.wanted.timeout.map_or_else(
                     || "without a limit".into(),
                     |limit| format!("of {}", readable(limit)),
                 );
@@ -195,7 +259,8 @@ impl Waiter<'_> {
     }
 
     fn left(&self) -> Option<Duration> {
-        self.timeout
+        self.wanted
+            .timeout
             .map(|limit| limit.saturating_sub(self.started.elapsed()))
     }
 
@@ -204,7 +269,7 @@ impl Waiter<'_> {
     }
 
     fn timed_out(&self) -> Failure {
-        let limit = self.timeout.map(readable).unwrap_or_default();
+        let limit = self.wanted.timeout.map(readable).unwrap_or_default();
         let name = self.key.name.escape_debug();
         let remedy = if self.reason.starts_with("held") {
             "; raise --lock-timeout, or end a stuck holder with pg_terminate_backend(pid)"
@@ -213,7 +278,7 @@ impl Waiter<'_> {
         };
         Failure::timed_out(format!(
             "no migration lock \"{name}\" of {} within {limit}: {}{remedy}",
-            self.url, self.reason
+            self.wanted.url, self.reason
         ))
     }
 
@@ -221,7 +286,7 @@ impl Waiter<'_> {
         Failure::failed(format!(
             "{} is a hot standby, which can't be migrated: use the primary's URL (with several hosts, add \
              target_session_attrs=read-write)",
-            self.url
+            self.wanted.url
         ))
     }
 
@@ -229,7 +294,7 @@ impl Waiter<'_> {
         Failure::failed(format!(
             "{} goes through a transaction pooler (PgBouncer), where a lock means nothing: give --database the server's \
              direct URL, often found in DIRECT_URL, DATABASE_URL_UNPOOLED or POSTGRES_URL_NON_POOLING",
-            self.url
+            self.wanted.url
         ))
     }
 }

@@ -272,6 +272,8 @@ impl Watched<'_> {
 fn what_to_check(target: &Target) -> &'static str {
     if target.postgres().is_some() {
         "user, password, database and sslmode of its URL"
+    } else if target.is_redis() {
+        "the URL's scheme, user and password, the server's certificate and --ca-cert"
     } else {
         "the URL's scheme, the server's certificate and --ca-cert"
     }

@@ -45,6 +45,8 @@ need pgbouncer command -v pgbouncer
 need dumb-init command -v dumb-init
 need tini test -x /usr/bin/tini-static
 need catatonit command -v catatonit
+need redis-server test -x /usr/bin/redis-server
+need redis-tools test -x /usr/bin/redis-cli
 need postgresql compgen -G '/usr/lib/postgresql/*/bin/initdb'
 need python3 test -x /usr/bin/python3
 need python3-venv /usr/bin/python3 -c 'import ensurepip, venv'

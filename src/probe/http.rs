@@ -8,7 +8,8 @@ use std::ops::RangeInclusive;
 use ureq::http::{HeaderName, HeaderValue, Method, Request, Response, Uri};
 use ureq::{Agent, Body};
 
-use self::transport::{Link, SpeaksTls, Transport, TransportParts};
+use self::transport::{SpeaksTls, Transport, TransportParts};
+use super::link::{self, Link};
 use super::target::{HttpUrl, Place};
 use super::{Deadline, Question, Readiness, stream, words};
 use crate::exit::Failure;
@@ -213,16 +214,14 @@ fn connect(
     if !url.tls {
         return Ok((Link::tcp(tcp, deadline), note));
     }
-    let config = question.tls(peer).map_err(Readiness::Refused)?;
+    let config = question.tls(peer, true).map_err(Readiness::Refused)?;
     let host = url
         .uri
         .host()
         .unwrap_or_default()
         .trim_start_matches('[')
         .trim_end_matches(']');
-    let link =
-        Link::tls(tcp, deadline, config, host).map_err(|error| explain(error.into(), deadline))?;
-    Ok((link, note))
+    Link::tls(tcp, host, config, deadline, "http://").map(|link| (link, note))
 }
 
 /// An agent for one request over one connection: no redirects, no proxy from the environment, no limit of its own.
@@ -267,7 +266,7 @@ fn body_contains(response: Response<Body>, text: &[u8]) -> io::Result<bool> {
 /// What an error of the request means for readiness.
 fn explain(error: ureq::Error, deadline: Deadline) -> Readiness {
     match error {
-        ureq::Error::Io(error) => explain_io(&error, deadline),
+        ureq::Error::Io(error) => link::explain(&error, deadline, "http://"),
         ureq::Error::Other(error) if error.is::<SpeaksTls>() => {
             Readiness::Refused("it speaks TLS on this port: use https://".to_owned())
         }
@@ -284,52 +283,6 @@ fn explain(error: ureq::Error, deadline: Deadline) -> Readiness {
         }
         error => Readiness::NotYet(words::shortened(&words::printable(&error.to_string()), 100)),
     }
-}
-
-fn explain_io(error: &io::Error, deadline: Deadline) -> Readiness {
-    if let Some(error) = error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<rustls::Error>())
-    {
-        return Readiness::Refused(tls_refusal(error));
-    }
-    match error.kind() {
-        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => deadline.missed(),
-        _ => Readiness::NotYet(words::error(error)),
-    }
-}
-
-/// Why TLS did not come about, and what to do.
-fn tls_refusal(error: &rustls::Error) -> String {
-    use rustls::CertificateError as Bad;
-    let certificate = match error {
-        rustls::Error::InvalidMessage(_) => {
-            return "it does not speak TLS on this port: use http://".to_owned();
-        }
-        rustls::Error::InvalidCertificate(certificate) => certificate,
-        _ => {
-            return format!(
-                "no TLS: {}",
-                words::shortened(&words::printable(&error.to_string()), 100)
-            );
-        }
-    };
-    let reason = match certificate {
-        Bad::UnknownIssuer => "unknown issuer; give its CA with --ca-cert",
-        Bad::Expired | Bad::ExpiredContext { .. } => "it has expired",
-        Bad::NotValidYet | Bad::NotValidYetContext { .. } => {
-            "it is not valid yet (is the clock right?)"
-        }
-        Bad::NotValidForName | Bad::NotValidForNameContext { .. } => "it is for another name",
-        other => {
-            let text = other.to_string();
-            return format!(
-                "certificate refused: {}",
-                words::shortened(&words::printable(&text), 100)
-            );
-        }
-    };
-    format!("certificate refused: {reason}")
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! A probe is one question to one target: are you ready? `healthcheck` asks once, `wait` asks until its limit.
 
 pub mod http;
+mod link;
 pub mod postgres;
+mod redis;
 mod stream;
 pub mod target;
 #[cfg(test)]
@@ -111,24 +113,28 @@ impl Question {
     /// # Errors
     /// A certificate or key that can't be read: no waiting changes that (125).
     pub fn check(&self, target: &Target) -> Result<(), Failure> {
+        let needs_roots = match &target.kind {
+            Kind::Http(url) => url.tls,
+            Kind::Redis(url) => url.tls && url.verify,
+            _ => false,
+        };
         let checked = match &target.kind {
             Kind::Postgres(url) => postgres::check_files(url),
             // Roots of the system are not asked for where a loopback address may do without them.
-            Kind::Http(url)
-                if url.tls && (self.verification.ca_cert.is_some() || !self.trust_loopback) =>
-            {
-                self.tls(None).map(|_| ())
+            _ if needs_roots && (self.verification.ca_cert.is_some() || !self.trust_loopback) => {
+                self.tls(None, true).map(|_| ())
             }
             _ => Ok(()),
         };
         checked.map_err(|why| Failure::failed(format!("{target}: {why}")))
     }
 
-    /// The TLS configuration for a server at `peer`; made at most once of each kind.
-    fn tls(&self, peer: Option<IpAddr>) -> Result<Arc<ClientConfig>, String> {
+    /// The TLS configuration for a server at `peer`, whose URL leaves it at verifying or does not; made at most once of
+    /// each kind.
+    fn tls(&self, peer: Option<IpAddr>, verify: bool) -> Result<Arc<ClientConfig>, String> {
         let loopback = peer.is_some_and(|address| address.to_canonical().is_loopback());
         let believed = self.trust_loopback && loopback && self.verification.ca_cert.is_none();
-        let verify = !self.verification.insecure && !believed;
+        let verify = verify && !self.verification.insecure && !believed;
         let cell = if verify {
             &self.verifying
         } else {
@@ -147,6 +153,7 @@ pub fn ask(target: &Target, question: &Question, deadline: Deadline) -> Readines
             None => deadline.missed(),
         },
         Kind::Http(url) => http::ask(url, question, deadline),
+        Kind::Redis(url) => redis::ask(url, question, deadline),
         Kind::Tcp(host) => ready_when(stream::tcp(host, deadline)),
         Kind::Unix(path) => ready_when(stream::unix(path, deadline)),
         Kind::File(path) => stream::file(path),

@@ -1,6 +1,7 @@
 //! The one grammar of targets, for `--wait`, `wait` and `healthcheck`.
 
 mod address;
+mod redis;
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -10,12 +11,13 @@ use std::sync::Arc;
 
 pub(super) use self::address::{Host, HttpUrl, Place};
 use self::address::{HostError, absolute, socket_path, uri_of};
+pub(super) use self::redis::RedisUrl;
 use crate::database::url::PostgresUrl;
 use crate::exit::Failure;
 use crate::setup::environment::Environment;
 
 /// What is said of a target that nothing here can read.
-const KINDS: &str = "is not a target: it takes a postgres://, http://, https://, http+unix://, tcp://, unix:// or file:// URL, \
+const KINDS: &str = "is not a target: it takes a postgres://, http://, https://, http+unix://, redis://, tcp://, unix:// or file:// URL, \
                      HOST:PORT, or the NAME of a variable that holds one";
 
 /// Something that can be asked whether it is ready. It shows itself without any password, query or variable's value.
@@ -31,6 +33,7 @@ pub struct Target {
 pub(super) enum Kind {
     Postgres(Arc<PostgresUrl>),
     Http(HttpUrl),
+    Redis(RedisUrl),
     Tcp(Host),
     Unix(PathBuf),
     File(PathBuf),
@@ -103,6 +106,11 @@ impl Target {
         }
     }
 
+    /// Whether this is a Redis target.
+    pub fn is_redis(&self) -> bool {
+        matches!(self.kind, Kind::Redis(_))
+    }
+
     /// Whether an HTTP request is made of it, so that a method goes with its name.
     pub fn is_http(&self) -> bool {
         matches!(self.kind, Kind::Http(_))
@@ -130,6 +138,7 @@ impl fmt::Display for Kind {
         match self {
             Self::Postgres(url) => url.fmt(f),
             Self::Http(url) => url.fmt(f),
+            Self::Redis(url) => url.fmt(f),
             Self::Tcp(host) => host.fmt(f),
             Self::Unix(path) => write!(f, "unix://{}", path.display()),
             Self::File(path) => write!(f, "file://{}", path.display()),
@@ -172,9 +181,8 @@ impl Kind {
             "tcp" => Host::parse(rest.strip_suffix('/').unwrap_or(rest), None)
                 .map(Self::Tcp)
                 .map_err(String::from),
-            "redis" | "rediss" => Err(format!(
-                "{scheme}:// is not available yet; HOST:PORT waits for the port to accept connections"
-            )),
+            "redis" => RedisUrl::parse(rest, false).map(Self::Redis),
+            "rediss" => RedisUrl::parse(rest, true).map(Self::Redis),
             _ => Err(KINDS.to_owned()),
         }
     }

@@ -1,4 +1,4 @@
-//! The harness of all tests: real processes in real PID namespaces, a real PostgreSQL server, raw TCP servers and
+//! The harness of all tests: real processes in real PID namespaces, real PostgreSQL and Redis servers, raw TCP servers and
 //! terminals. What a test starts ends with the value that stands for it; what is missing on the machine panics with
 //! the line that installs it, and nothing is ever skipped.
 
@@ -8,6 +8,7 @@ pub mod early;
 pub mod inits;
 pub mod postgres;
 pub mod process;
+pub mod redis;
 pub mod server;
 pub mod terminal;
 
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 
 pub use postgres::Postgres;
 pub use process::{Ended, Finished, Process, Run};
+pub use redis::Redis;
 pub use server::Server;
 pub use terminal::Terminal;
 
@@ -56,6 +58,7 @@ pub fn tool(name: &str) -> PathBuf {
             "ldd" => "libc-bin",
             "tini-static" => "tini",
             "docker" | "dockerd" => "docker.io",
+            "redis-cli" => "redis-tools",
             other => other,
         };
         panic!("{name} is missing: apt-get install -y {package} (tests/run.sh does it)")

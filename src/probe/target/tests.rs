@@ -70,6 +70,12 @@ fn every_form_of_a_target_is_understood() {
         ),
         ("http+unix:///run/app.sock", "http+unix:///run/app.sock:/"),
         ("unix:///run/app.sock", "unix:///run/app.sock"),
+        ("redis://cache", "redis://cache:6379"),
+        (
+            "REDISS://app:hunter2@cache:6380/0?x=y",
+            "rediss://cache:6380",
+        ),
+        ("redis://hunter2@[::1]/1", "redis://[::1]:6379"),
         ("file:///run/ready file", "file:///run/ready file"),
         (
             "postgres://app:hunter2@db/shop",
@@ -174,6 +180,43 @@ fn http_urls_are_taken_apart() {
 }
 
 #[test]
+fn redis_urls_are_taken_apart() {
+    let table: [(&str, Option<&str>, Option<&str>, bool); 8] = [
+        ("redis://cache", None, None, true),
+        ("redis://:p%40s%3As@cache", None, Some("p@s:s"), true),
+        ("redis://:a@b:c@cache/0", None, Some("a@b:c"), true),
+        ("redis://us%65r:pw@cache/15", Some("user"), Some("pw"), true),
+        ("redis://user@cache", Some("user"), None, true),
+        ("redis://user:@cache", Some("user"), None, true),
+        ("rediss://cache?ssl_cert_reqs=none", None, None, false),
+        (
+            "rediss://cache/0?a=b&ssl_cert_reqs=CERT_NONE#c",
+            None,
+            None,
+            false,
+        ),
+    ];
+    for (text, user, password, verify) in table {
+        let Ok(Target {
+            kind: Kind::Redis(url),
+            ..
+        }) = parse(text)
+        else {
+            panic!("{text} is no Redis target")
+        };
+        assert_eq!(url.host, tcp("cache", 6379), "{text}");
+        assert_eq!(url.user.as_deref(), user.map(str::as_bytes), "{text}");
+        assert_eq!(
+            url.password.as_deref(),
+            password.map(str::as_bytes),
+            "{text}"
+        );
+        assert_eq!(url.verify, verify, "{text}");
+        assert_eq!(url.tls, text.starts_with("rediss"), "{text}");
+    }
+}
+
+#[test]
 fn what_is_no_target_is_refused_with_the_remedy() {
     let long = format!("unix:///{}", "x".repeat(108));
     let table = [
@@ -205,8 +248,9 @@ fn what_is_no_target_is_refused_with_the_remedy() {
         (&long, "107 bytes"),
         ("file://ready", "file:///path"),
         ("mysql://db/shop", "postgres://"),
-        ("redis://db:6379", "not available yet"),
-        ("rediss://db:6379", "not available yet"),
+        ("redis://", "host"),
+        ("redis://db:0", "1-65535"),
+        ("redis+socket:///run/redis.sock", "redis://"),
         ("UNSET", "UNSET is unset or empty"),
         ("EMPTY", "EMPTY is unset or empty"),
         ("CHAIN", "target CHAIN: the value"),
@@ -238,6 +282,9 @@ fn a_password_is_never_shown() {
         "http://user:hunter2/x@api/x",
         "tcp://user:hunter2@db:1",
         "redis://:hunter2@cache:6379",
+        "redis://hunter2@cache",
+        "redis://:hunter2@cache:0",
+        "redis://cache/0?password=hunter2",
         "rediss://user:hunter2@cache:6379/0",
         "mysql://user:hunter2@db/shop",
         "user:hunter2@db:5432",

@@ -1,0 +1,202 @@
+//! A connection that a protocol is spoken over, plain or with TLS: one deadline over every read and write.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
+
+use super::{Deadline, Readiness, words};
+
+/// The first two bytes of a TLS alert: what a TLS server says to a plain request (RFC 8446, sections 5.1 and 6).
+pub const TLS_ALERT: [u8; 2] = [21, 3];
+
+/// A socket on which no read and no write outlasts the deadline, however slowly the bytes drip.
+pub struct Wire {
+    socket: Socket,
+    deadline: Deadline,
+}
+
+enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Wire {
+    /// Runs `operation` with what is left of the deadline as the socket's time limit.
+    fn within<T>(
+        &mut self,
+        mut operation: impl FnMut(&mut Socket) -> io::Result<T>,
+    ) -> io::Result<T> {
+        loop {
+            let left = Some(self.deadline.remaining().ok_or(io::ErrorKind::TimedOut)?);
+            match &self.socket {
+                Socket::Tcp(socket) => socket
+                    .set_read_timeout(left)
+                    .and_then(|()| socket.set_write_timeout(left))?,
+                Socket::Unix(socket) => socket
+                    .set_read_timeout(left)
+                    .and_then(|()| socket.set_write_timeout(left))?,
+            }
+            match operation(&mut self.socket) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // A time limit that ran out is EAGAIN (socket(7), SO_RCVTIMEO); the deadline then has passed.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+                result => return result,
+            }
+        }
+    }
+}
+
+impl Read for Wire {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.within(|socket| match socket {
+            Socket::Tcp(socket) => socket.read(buffer),
+            Socket::Unix(socket) => socket.read(buffer),
+        })
+    }
+}
+
+impl Write for Wire {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.within(|socket| match socket {
+            Socket::Tcp(socket) => socket.write(bytes),
+            Socket::Unix(socket) => socket.write(bytes),
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A connection that HTTP can be spoken on.
+pub enum Link {
+    Plain(Wire),
+    Tls(Box<StreamOwned<ClientConnection, Wire>>),
+}
+
+impl Link {
+    pub fn tcp(socket: TcpStream, deadline: Deadline) -> Self {
+        Self::Plain(Wire {
+            socket: Socket::Tcp(socket),
+            deadline,
+        })
+    }
+
+    pub fn unix(socket: UnixStream, deadline: Deadline) -> Self {
+        Self::Plain(Wire {
+            socket: Socket::Unix(socket),
+            deadline,
+        })
+    }
+
+    /// Shakes hands as a client of `host` (a name, or an address without brackets). `plain` is the scheme without TLS.
+    ///
+    /// # Errors
+    /// Why TLS did not come about.
+    pub fn tls(
+        socket: TcpStream,
+        host: &str,
+        config: Arc<ClientConfig>,
+        deadline: Deadline,
+        plain: &str,
+    ) -> Result<Self, Readiness> {
+        Self::shake_hands(socket, host, config, deadline)
+            .map_err(|error| explain(&error, deadline, plain))
+    }
+
+    /// A failure of TLS is an error whose source is a [`rustls::Error`].
+    fn shake_hands(
+        socket: TcpStream,
+        host: &str,
+        config: Arc<ClientConfig>,
+        deadline: Deadline,
+    ) -> io::Result<Self> {
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|error| io::Error::other(error.to_string()))?;
+        let mut connection = ClientConnection::new(config, name).map_err(io::Error::other)?;
+        let mut wire = Wire {
+            socket: Socket::Tcp(socket),
+            deadline,
+        };
+        while connection.is_handshaking() {
+            if connection.complete_io(&mut wire)? == (0, 0) {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        Ok(Self::Tls(Box::new(StreamOwned::new(connection, wire))))
+    }
+
+    /// Whether what goes over it is encrypted.
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+
+    /// Reads what is there, or waits for it: not beyond the deadline. 0 is the end.
+    pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(wire) => wire.read(buffer),
+            Self::Tls(stream) => stream.read(buffer),
+        }
+    }
+
+    /// Writes everything, and not beyond the deadline.
+    pub fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Plain(wire) => wire.write_all(bytes),
+            Self::Tls(stream) => stream.write_all(bytes).and_then(|()| stream.flush()),
+        }
+    }
+}
+
+/// What an error of reading or writing means for readiness; `plain` is the scheme to use instead where there is no TLS.
+pub fn explain(error: &io::Error, deadline: Deadline, plain: &str) -> Readiness {
+    if let Some(error) = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>())
+    {
+        return Readiness::Refused(tls_refusal(error, plain));
+    }
+    match error.kind() {
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => deadline.missed(),
+        _ => Readiness::NotYet(words::error(error)),
+    }
+}
+
+/// Why TLS did not come about, and what to do.
+fn tls_refusal(error: &rustls::Error, plain: &str) -> String {
+    use rustls::CertificateError as Bad;
+    let certificate = match error {
+        rustls::Error::InvalidMessage(_) => {
+            return format!("it does not speak TLS on this port: use {plain}");
+        }
+        rustls::Error::InvalidCertificate(certificate) => certificate,
+        _ => {
+            return format!(
+                "no TLS: {}",
+                words::shortened(&words::printable(&error.to_string()), 100)
+            );
+        }
+    };
+    let reason = match certificate {
+        Bad::UnknownIssuer => "unknown issuer; give its CA with --ca-cert",
+        Bad::Expired | Bad::ExpiredContext { .. } => "it has expired",
+        Bad::NotValidYet | Bad::NotValidYetContext { .. } => {
+            "it is not valid yet (is the clock right?)"
+        }
+        Bad::NotValidForName | Bad::NotValidForNameContext { .. } => "it is for another name",
+        other => {
+            let text = other.to_string();
+            return format!(
+                "certificate refused: {}",
+                words::shortened(&words::printable(&text), 100)
+            );
+        }
+    };
+    format!("certificate refused: {reason}")
+}

@@ -1,0 +1,211 @@
+//! Redis as a target, against a real server: the same answers for the health check and for a wait.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::pedantic,
+    clippy::type_complexity,
+    missing_docs
+)]
+
+mod common;
+
+use common::{DEADLINE, Finished, Redis, Run, poll_until};
+
+const PASSWORD: &str = "p@ss:w/rd";
+/// The same as a URL has it.
+const ENCODED: &str = "p%40ss%3Aw%2Frd";
+
+fn healthcheck(url: &str, options: &[&str]) -> Finished {
+    Run::portero()
+        .args(["healthcheck", "--timeout", "10s"])
+        .args(options)
+        .arg("REDIS_URL")
+        .env("REDIS_URL", url)
+        .finish()
+}
+
+/// A wait that ends at its limit; what says no does so from the first try on.
+fn wait(url: &str, options: &[&str]) -> Finished {
+    Run::portero()
+        .args(["wait", "--wait-timeout", "1s"])
+        .args(options)
+        .arg("REDIS_URL")
+        .env("REDIS_URL", url)
+        .finish()
+}
+
+#[track_caller]
+fn assert_ready(url: &str, options: &[&str]) {
+    let finished = healthcheck(url, options);
+    finished.assert_exit(0).assert_stderr("");
+    let line = finished.stdout.lines().count() == 1
+        && finished.stdout.starts_with("healthy: REDIS_URL (redis");
+    assert!(line && finished.stdout.contains(" PONG in "), "{finished}");
+    let waited = wait(url, options);
+    waited
+        .assert_exit(0)
+        .assert_stderr_contains("is ready after");
+    for finished in [finished, waited] {
+        finished
+            .assert_never_says(PASSWORD)
+            .assert_never_says(ENCODED);
+    }
+}
+
+/// The wait's exit code tells *not yet* (124) from *it answers, and says no* (125).
+#[track_caller]
+fn assert_not_ready(url: &str, options: &[&str], code: i32, why: &str) {
+    let finished = healthcheck(url, options);
+    finished
+        .assert_exit(1)
+        .assert_stdout("")
+        .assert_one_line_of("unhealthy: REDIS_URL (redis")
+        .assert_stderr_contains(why);
+    assert!(finished.stderr.len() < 200, "{finished}");
+    let waited = wait(url, options);
+    waited.assert_exit(code).assert_stderr_contains(why);
+    for finished in [finished, waited] {
+        finished
+            .assert_never_says(PASSWORD)
+            .assert_never_says(ENCODED);
+    }
+}
+
+#[test]
+fn a_server_without_a_password_is_ready() {
+    let server = Redis::start(&[]);
+    let port = server.port();
+    for url in [
+        format!("redis://127.0.0.1:{port}"),
+        format!("redis://localhost:{port}/0"),
+        format!("redis://user@localhost:{port}/15?client_name=app"),
+        format!("REDIS://127.0.0.1:{port}/"),
+    ] {
+        assert_ready(&url, &[]);
+    }
+    let with_password = format!("redis://:{ENCODED}@127.0.0.1:{port}/0");
+    assert_not_ready(
+        &with_password,
+        &[],
+        125,
+        "the URL has a password, and the server wants none",
+    );
+    let secure = format!("rediss://127.0.0.1:{port}");
+    let finished = Run::portero()
+        .args(["healthcheck", "--timeout", "1s", "--insecure", &secure])
+        .finish();
+    finished
+        .assert_exit(1)
+        .assert_one_line_of("unhealthy: rediss://")
+        .assert_stderr_contains("redis://)");
+}
+
+#[test]
+fn passwords_and_acl_users_are_told_from_wrong_ones() {
+    let server = Redis::start(&[
+        &format!("requirepass {PASSWORD}"),
+        &format!("user app on >{PASSWORD} ~* +@all"),
+        &format!("user mute on >{PASSWORD} ~* +@all -ping"),
+        &format!("user gone off >{PASSWORD} ~* +@all"),
+    ]);
+    let url = |userinfo: &str| format!("redis://{userinfo}127.0.0.1:{}/0", server.port());
+    for userinfo in [":", "default:", "app:"] {
+        assert_ready(&url(&format!("{userinfo}{ENCODED}@")), &[]);
+    }
+    let wants = "it wants a password, and the URL has none (NOAUTH)";
+    let refuses = "it refuses the user or the password (WRONGPASS)";
+    for (userinfo, why) in [
+        (String::new(), wants),
+        ("app@".to_owned(), wants),
+        (":wrong@".to_owned(), refuses),
+        ("app:wrong@".to_owned(), refuses),
+        (format!("nobody:{ENCODED}@"), refuses),
+        (format!("gone:{ENCODED}@"), refuses),
+        (
+            format!("mute:{ENCODED}@"),
+            "this user may not PING (NOPERM)",
+        ),
+    ] {
+        assert_not_ready(&url(&userinfo), &[], 125, why);
+    }
+}
+
+#[test]
+fn tls_is_verified_as_for_https() {
+    let server = Redis::start_with_tls(&[&format!("requirepass {PASSWORD}")]);
+    let url =
+        |host: &str, query: &str| format!("rediss://:{ENCODED}@{host}:{}/0{query}", server.port());
+    let ca = server.ca();
+    let ca = ca.to_str().unwrap();
+    for host in ["127.0.0.1", "localhost"] {
+        assert_ready(&url(host, ""), &["--ca-cert", ca]);
+        assert_ready(&url(host, ""), &["--insecure"]);
+        assert_ready(&url(host, "?ssl_cert_reqs=none"), &[]);
+    }
+    // The health check believes loopback, the wait believes nobody.
+    healthcheck(&url("127.0.0.1", ""), &[]).assert_exit(0);
+    wait(&url("127.0.0.1", ""), &[])
+        .assert_exit(125)
+        .assert_stderr_contains("certificate refused");
+    let other = Redis::start_with_tls(&[]);
+    let other = other.ca();
+    let options = ["--ca-cert", other.to_str().unwrap()];
+    assert_not_ready(&url("127.0.0.1", ""), &options, 125, "certificate refused");
+
+    let plain = format!("redis://:{ENCODED}@127.0.0.1:{}", server.port());
+    let finished = healthcheck(&plain, &[]);
+    finished
+        .assert_exit(1)
+        .assert_stderr_contains("rediss://")
+        .assert_never_says(ENCODED);
+}
+
+#[test]
+fn a_server_that_loads_its_data_or_runs_a_script_is_not_ready_yet() {
+    let mut server = Redis::start(&["rdbcompression no", "busy-reply-threshold 20"]);
+    let url = format!("redis://127.0.0.1:{}", server.port());
+
+    let mut script = server.begin(&["EVAL", "while true do end", "0"]);
+    let busy = poll_until(DEADLINE, || {
+        server.command(&["PING"]).contains("BUSY").then_some(())
+    });
+    assert!(busy.is_some(), "it never got busy:\n{}", server.log());
+    assert_not_ready(&url, &[], 124, "it is busy with a script (BUSY)");
+    assert_eq!(server.command(&["SCRIPT", "KILL"]), "OK");
+    script.wait().unwrap();
+
+    server.command(&["DEBUG", "POPULATE", "20000"]);
+    assert_eq!(server.command(&["SAVE"]), "OK");
+    server.stop();
+    server.set("key-load-delay 5000");
+    server.set("loading-process-events-interval-bytes 1024");
+    server.launch();
+    assert_not_ready(&url, &[], 124, "it is still loading its data (LOADING)");
+    let mut late = Run::portero()
+        .args(["wait", "--wait-timeout", "60s", &url])
+        .start();
+    late.until_stderr("LOADING");
+    assert_eq!(
+        server.command(&["CONFIG", "SET", "key-load-delay", "0"]),
+        "OK"
+    );
+    late.wait()
+        .assert_exit(0)
+        .assert_stderr_contains("is ready after");
+}
+
+#[test]
+fn a_server_that_comes_late_is_waited_for() {
+    let mut server = Redis::prepare(&[]);
+    let url = format!("redis://127.0.0.1:{}", server.port());
+    let mut waiting = Run::portero()
+        .args(["wait", "--wait-timeout", "60s", &url])
+        .start();
+    waiting.until_stderr("connection refused");
+    server.launch();
+    waiting
+        .wait()
+        .assert_exit(0)
+        .assert_stderr_contains("is ready after");
+}

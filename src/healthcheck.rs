@@ -2,9 +2,12 @@
 
 mod progress;
 
-use std::io::{self, Write};
+use std::os::fd::BorrowedFd;
 use std::thread;
 use std::time::{Duration, Instant};
+
+use nix::libc::{STDERR_FILENO, STDOUT_FILENO};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::exit::Exit;
 use crate::plan::ProbePlan;
@@ -18,6 +21,19 @@ const LINE: usize = 198;
 
 /// The longest name of a target in that line, in bytes: the reason must not fall off its end.
 const NAME: usize = 90;
+
+/// How much later than its deadline a check is ended that is stuck where no deadline reaches: in reading a file.
+const GRACE: Duration = Duration::from_millis(200);
+
+/// How long a reader may take to make room for the line.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// Ends the process when `limit` and a little more has passed, whatever it is doing then; `None` is no limit.
+pub fn end_at_the_latest(limit: Option<Duration>) {
+    let line = c"unhealthy: no answer in time: a file that is read may hang (--secret, --ca-cert, file://)\n";
+    let limit = limit.map(|limit| limit.saturating_add(GRACE));
+    sys::alarm::exit_after(limit, line, Exit::Unhealthy.code());
+}
 
 /// Probes once. Healthy goes to stdout, unhealthy to stderr; that nobody reads it changes nothing.
 pub fn run(plan: &ProbePlan) -> Exit {
@@ -38,13 +54,13 @@ pub fn run(plan: &ProbePlan) -> Exit {
 }
 
 fn healthy(text: &str) -> Exit {
-    write(&mut io::stdout(), "healthy", text);
+    write(sys::standard_stream(STDOUT_FILENO), &line("healthy", text));
     Exit::Success
 }
 
 /// Says `unhealthy: ` and why. Also what a plan that can't be made comes to: this command knows no other exit.
 pub fn unhealthy(why: &str) -> Exit {
-    write(&mut io::stderr(), "unhealthy", why);
+    write(sys::standard_stream(STDERR_FILENO), &line("unhealthy", why));
     Exit::Unhealthy
 }
 
@@ -111,14 +127,19 @@ fn subject(plan: &ProbePlan, target: &Target) -> String {
     words::shortened(&name, NAME)
 }
 
-/// One line in one write.
-fn write(to: &mut impl Write, verdict: &str, text: &str) {
-    let line = words::shortened(&words::printable(&format!("{verdict}: {text}")), LINE);
-    // A closed pipe is Docker's business, and no reason for another exit code.
-    sys::without_sigpipe(|| {
-        to.write_all(format!("{line}\n").as_bytes())
-            .and_then(|()| to.flush())
-    });
+fn line(verdict: &str, text: &str) -> String {
+    let text = words::printable(&format!("{verdict}: {text}"));
+    format!("{}\n", words::shortened(&text, LINE))
+}
+
+/// One write. That its reader has gone, that the disk or the pipe is full, is no reason for another exit code, and
+/// none to wait for long.
+fn write(stream: BorrowedFd<'_>, line: &str) {
+    let patience = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::ZERO);
+    let mut ready = [PollFd::new(stream, PollFlags::POLLOUT)];
+    if poll(&mut ready, patience).is_ok_and(|count| count > 0) {
+        sys::without_sigpipe(|| Ok(nix::unistd::write(stream, line.as_bytes()).map(drop)?));
+    }
 }
 
 #[cfg(test)]

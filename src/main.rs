@@ -19,6 +19,7 @@ use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::fd::{AsRawFd, IntoRawFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -31,10 +32,10 @@ use setup::environment::{Environment, Resolved, resolve};
 /// Starts with all signals blocked (see `sys`), and returns the exit code.
 #[cfg_attr(test, allow(dead_code))]
 fn start(arguments: &[OsString]) -> u8 {
-    report_panics();
-    fill_standard_streams();
     let arguments = arguments.get(1..).unwrap_or_default();
     let (mode, _) = Mode::of(arguments);
+    report_panics(mode);
+    fill_standard_streams();
     let exit = match cli::parse(arguments) {
         Ok(Asked::Print(text)) => Ok(print(&text)),
         Ok(Asked::Work(typed)) => work(&typed),
@@ -51,7 +52,13 @@ fn work(typed: &Typed) -> Result<Exit, Failure> {
     };
     let output = plan::output(&settings)?;
     start_logger(typed.mode, output);
-    settings.refuse_unavailable()?;
+    if matches!(typed.mode, Mode::Wait | Mode::Healthcheck) {
+        take_stops_by_handler(typed.mode)?;
+    }
+    if typed.mode == Mode::Healthcheck {
+        // Reading a secret may hang already. What is wrong with the limit is said with the plan.
+        healthcheck::end_at_the_latest(settings.limit(cli::Opt::Timeout).unwrap_or_default());
+    }
     let resolved = resolve(&settings)?;
     let settings = Settings {
         environment: &resolved.environment,
@@ -75,7 +82,6 @@ fn work(typed: &Typed) -> Result<Exit, Failure> {
             if dry_run {
                 return Ok(print(&plan.describe()));
             }
-            take_stops_by_handler()?;
             become_user(&settings, &resolved, &|| false)?;
             wait::run(&plan).map(|()| Exit::Success)
         }
@@ -90,12 +96,12 @@ fn work(typed: &Typed) -> Result<Exit, Failure> {
             migrate::run(&plan, became?)
         }
         Mode::Healthcheck => {
-            take_stops_by_handler()?;
             let plan = ProbePlan::new(&settings)?;
             if dry_run {
                 return Ok(print(&plan.describe()));
             }
             become_user(&settings, &resolved, &|| false)?;
+            healthcheck::end_at_the_latest(plan.timeout);
             Ok(healthcheck::run(&plan))
         }
     }
@@ -122,12 +128,19 @@ fn start_logger(mode: Mode, output: OutputPlan) {
 }
 
 /// For the commands that start nothing: a stop ends them at once, also as PID 1, where default dispositions do
-/// nothing (`kill(2)`, notes).
-fn take_stops_by_handler() -> Result<(), Failure> {
+/// nothing (`kill(2)`, notes). A health check ends with 1 then, and with 1 also when it has no memory left and aborts.
+fn take_stops_by_handler(mode: Mode) -> Result<(), Failure> {
     let stops = [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT, libc::SIGHUP];
-    for signal in stops.into_iter().filter(|signal| !sys::is_ignored(*signal)) {
+    let aborts = [libc::SIGABRT].into_iter();
+    let aborts = aborts.filter(|_| mode == Mode::Healthcheck);
+    let given = stops.into_iter().filter(|signal| !sys::is_ignored(*signal));
+    for signal in given.chain(aborts) {
+        let code = match mode {
+            Mode::Healthcheck => i32::from(Exit::Unhealthy.code()),
+            _ => 128 + signal,
+        };
         let always = Arc::new(AtomicBool::new(true));
-        signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, always).map_err(
+        signal_hook::flag::register_conditional_shutdown(signal, code, always).map_err(
             |error| {
                 Failure::failed(format!(
                     "can't handle {}: {error}",
@@ -136,8 +149,14 @@ fn take_stops_by_handler() -> Result<(), Failure> {
             },
         )?;
     }
-    // Whatever was blocked when this started: a stop must get through.
-    sys::set_signal_mask(sys::SignalSet::NONE.with(libc::SIGPIPE));
+    // Whatever was blocked when this started: a stop must get through. A health check knows no other way to end.
+    sys::set_signal_mask(match mode {
+        Mode::Healthcheck => [libc::SIGABRT, libc::SIGALRM]
+            .into_iter()
+            .chain(stops)
+            .fold(sys::SignalSet::ALL, sys::SignalSet::without),
+        _ => sys::SignalSet::NONE.with(libc::SIGPIPE),
+    });
     Ok(())
 }
 
@@ -164,23 +183,70 @@ fn report(mode: Mode, failure: &Failure) -> Exit {
 }
 
 /// Puts /dev/null where a standard stream is closed, for portero alone (close-on-exec): else the next connection would
-/// get its number, and the log would go there.
+/// get its number, and the log would go there. Where there is no /dev, the root directory serves, as a place that can
+/// be neither read nor written (open(2), `O_PATH`).
 fn fill_standard_streams() {
-    while let Ok(null) = OpenOptions::new().read(true).write(true).open("/dev/null") {
-        if null.as_raw_fd() > 2 {
+    let null = || OpenOptions::new().read(true).write(true).open("/dev/null");
+    let root = || {
+        let mut options = OpenOptions::new();
+        options.read(true).custom_flags(libc::O_PATH).open("/")
+    };
+    while let Ok(file) = null().or_else(|_| root()) {
+        if file.as_raw_fd() > 2 {
             break;
         }
-        let _ = null.into_raw_fd();
+        let _ = file.into_raw_fd();
     }
 }
 
-/// A panic is one line and exit 125: PID 1 can't even abort, as SIGABRT does nothing to it.
-fn report_panics() {
-    std::panic::set_hook(Box::new(|panic| {
+/// A panic is one line and exit 125, of a health check 1: PID 1 can't even abort, as SIGABRT does nothing to it.
+fn report_panics(mode: Mode) {
+    std::panic::set_hook(Box::new(move |panic| {
         let place = panic
             .location()
             .map_or_else(String::new, |at| format!(" at {}:{}", at.file(), at.line()));
-        logger::write_failure(&format!("internal error{place}: please report it"));
-        sys::exit_now(Exit::Failed.code());
+        let failure = Failure::failed(format!("internal error{place}: please report it"));
+        sys::exit_now(report(mode, &failure).code());
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    /// Which mode's hook to panic under, for the test that is run again as a child.
+    const PANICS_AS: &str = "PORTERO_TEST_PANICS_AS";
+
+    #[test]
+    fn a_panic_is_one_line_and_the_exit_code_of_its_mode() {
+        match std::env::var(PANICS_AS).as_deref() {
+            Ok("healthcheck") => report_panics(Mode::Healthcheck),
+            Ok(_) => report_panics(Mode::Run),
+            Err(_) => {
+                assert_panic("run", 125, "portero: internal error at src/main.rs:");
+                assert_panic(
+                    "healthcheck",
+                    1,
+                    "unhealthy: internal error at src/main.rs:",
+                );
+                return;
+            }
+        }
+        panic!("hunter2");
+    }
+
+    fn assert_panic(mode: &str, code: i32, prefix: &str) {
+        let name = "tests::a_panic_is_one_line_and_the_exit_code_of_its_mode";
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name, "--nocapture"])
+            .env(PANICS_AS, mode)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{mode}: {said}");
+        let is_one_line = said.lines().count() == 1 && said.starts_with(prefix);
+        assert!(is_one_line && !said.contains("hunter2"), "{mode}: {said}");
+    }
 }

@@ -10,9 +10,6 @@ use crate::setup::environment::Environment;
 use crate::setup::expand::expand;
 use crate::setup::words;
 
-/// Options that are read, validated and shown, but whose work is not done yet.
-const NOT_AVAILABLE: &[Opt] = &[];
-
 /// The options of one command, with an environment to read and to expand from.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings<'a> {
@@ -23,23 +20,6 @@ pub struct Settings<'a> {
 }
 
 impl Settings<'_> {
-    /// Refuses what can't be done yet, rather than doing nothing about it.
-    ///
-    /// # Errors
-    /// 125, naming the option.
-    pub fn refuse_unavailable(&self) -> Result<(), Failure> {
-        match NOT_AVAILABLE
-            .iter()
-            .find(|&&opt| OPTIONS[opt as usize].is_of(self.typed.mode) && self.is_given(opt))
-        {
-            Some(&opt) => Err(Failure::failed(format!(
-                "{}: not available yet",
-                self.origin(opt)
-            ))),
-            None => Ok(()),
-        }
-    }
-
     /// Whether the option was given, on the command line or by its variable.
     pub fn is_given(&self, opt: Opt) -> bool {
         !self.typed.values(opt).is_empty()

@@ -4,6 +4,7 @@
 //! threads; portero's COMMAND may be a glibc program, whose `SIGRTMIN` is 34, so they are asked for by raw system call.
 #![allow(unsafe_code)]
 
+pub mod alarm;
 #[cfg(not(test))]
 mod arena;
 pub mod capabilities;

@@ -10,7 +10,7 @@
 
 mod common;
 
-use common::{Ended, Finished, Run, TempDir};
+use common::{Finished, Run, TempDir};
 
 const ENVIRONMENT: &[&str] = &["secret", "default-port", "default", "expand-args"];
 const IDENTITY: &[&str] = &[
@@ -388,9 +388,9 @@ fn a_dry_run_prints_the_plan_without_passwords_and_starts_nothing() {
     assert!(!mark.exists(), "COMMAND was started{plan}");
 }
 
-/// Options whose work may come later: each does what it says, or is refused; it is never accepted and ignored.
+/// None is accepted and ignored.
 #[test]
-fn an_option_works_or_says_that_it_is_not_available_yet() {
+fn each_option_does_what_it_says() {
     let directory = TempDir::new();
     let secret = directory.file("token", "from-file\n");
     let secret = secret.to_str().unwrap();
@@ -485,12 +485,7 @@ fn an_option_works_or_says_that_it_is_not_available_yet() {
             .args(&options)
             .args(["--", "sh", "-c", script]);
         let finished = run.finish();
-        if finished.ended == Ended::Code(125) {
-            finished
-                .assert_one_error_line()
-                .assert_stderr_contains("not available yet")
-                .assert_stdout("");
-        } else if options == ["--exec"] {
+        if options == ["--exec"] {
             finished.assert_exit(0);
             assert!(
                 !finished.stdout.contains("portero"),

@@ -20,7 +20,6 @@ fn with<T>(
         typed: &typed,
         environment: &inherited,
     };
-    settings.refuse_unavailable()?;
     let resolved = resolve(&settings)?;
     make(
         &Settings {
@@ -238,11 +237,6 @@ fn a_usage_error_names_where_it_was_made() {
             &["--migrate", "a", "x"],
             &[],
             "--migrate: needs --database for its lock, or --no-lock to run without one",
-        ),
-        (
-            &["--chown", "/data", "x"],
-            &[],
-            "--chown: not available yet",
         ),
         (
             &["--no-lock", "--migrate", "a", "x"],

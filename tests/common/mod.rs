@@ -51,7 +51,7 @@ pub fn tool(name: &str) -> PathBuf {
     installed(name).unwrap_or_else(|| {
         let package = match name {
             "nsenter" | "setpriv" | "setsid" | "taskset" | "unshare" => "util-linux",
-            "env" | "cp" | "sleep" | "stty" | "true" => "coreutils",
+            "chroot" | "cp" | "env" | "sleep" | "stty" | "true" => "coreutils",
             "python3" => "python3 python3-venv",
             "ps" => "procps",
             "find" => "findutils",

@@ -1,0 +1,60 @@
+//! The last resort of a program that must end in time: a timer of the kernel's that ends it wherever it is stuck.
+
+use std::ffi::{CStr, c_char, c_int};
+use std::mem::MaybeUninit;
+use std::ptr;
+use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
+use std::time::Duration;
+
+/// What is said then.
+static LINE: AtomicPtr<c_char> = AtomicPtr::new(ptr::null_mut());
+/// The exit code then.
+static CODE: AtomicI32 = AtomicI32::new(0);
+
+/// Ends the process with `code` when `limit` from now has passed, and writes `line` to stderr before, if there is room
+/// for it. `None` takes such an end back..
+pub fn exit_after(limit: Option<Duration>, line: &'static CStr, code: u8) {
+    LINE.store(line.as_ptr().cast_mut(), Ordering::Relaxed);
+    CODE.store(c_int::from(code), Ordering::Relaxed);
+    let limit = limit.unwrap_or_default();
+    let zero = libc::timeval {
+        tv_sec: 0,
+        tv_usec: 0,
+    };
+    let timer = libc::itimerval {
+        it_interval: zero,
+        it_value: libc::timeval {
+            tv_sec: limit.as_secs().try_into().unwrap_or(i64::MAX),
+            tv_usec: limit.subsec_micros().into(),
+        },
+    };
+    // SAFETY: all zero is a valid sigaction, the handler is a function of the type that goes without SA_SIGINFO and
+    // calls nothing that a handler may not, and the timer outlives the call that reads it (setitimer(2)).
+    unsafe {
+        let mut action = MaybeUninit::<libc::sigaction>::zeroed().assume_init();
+        action.sa_sigaction = exit_in_handler as *const () as libc::sighandler_t;
+        libc::sigaction(libc::SIGALRM, &raw const action, ptr::null_mut());
+        libc::setitimer(libc::ITIMER_REAL, &raw const timer, ptr::null_mut());
+    }
+}
+
+extern "C" fn exit_in_handler(_: c_int) {
+    let mut stderr = libc::pollfd {
+        fd: libc::STDERR_FILENO,
+        events: libc::POLLOUT,
+        revents: 0,
+    };
+    let line = LINE.load(Ordering::Relaxed);
+    // SAFETY: the line is a static string, stored before this handler was set; poll(2), write(2) and _exit(2) are safe
+    // in a handler (signal-safety(7)).
+    unsafe {
+        if libc::poll(&raw mut stderr, 1, 0) > 0 {
+            libc::write(
+                stderr.fd,
+                line.cast(),
+                CStr::from_ptr(line).to_bytes().len(),
+            );
+        }
+        libc::_exit(CODE.load(Ordering::Relaxed));
+    }
+}

@@ -68,7 +68,13 @@ impl Read for Screen {
 impl Terminal {
     /// Starts `run` as leader of a session on a new terminal. Of a namespace it is the PID 1 that leads the session.
     pub fn start(run: Run) -> Self {
-        Self::open(run.via_first([tool("setsid").to_str().unwrap(), "--ctty"]))
+        Self::open(run.via_first([
+            // A background job of a shell, as a test run may be one, has the keys' signals ignored.
+            tool("env").to_str().unwrap(),
+            "--default-signal",
+            tool("setsid").to_str().unwrap(),
+            "--ctty",
+        ]))
     }
 
     /// The same, but the terminal is not the session's controlling terminal: there are no keys and no jobs.

@@ -145,6 +145,7 @@ fn a_terminal_is_the_controlling_terminal_of_its_process() {
         terminal.expect("prompt> ", limit);
         terminal.send("echo $((6 * 7)); sleep 1000\n");
         terminal.expect("42\r\n", limit);
+        terminal.until_foreground("sleep");
         terminal.send("\x1a");
         terminal.expect("Stopped", limit);
         // The first one only warns when the job is not gone yet.

@@ -1,6 +1,6 @@
 //! A pseudo-terminal with a process whose controlling terminal it is, as `docker run -it` makes one.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
@@ -13,8 +13,8 @@ use std::time::Duration;
 use nix::fcntl::OFlag;
 use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 
-use super::process::{Capture, Ended, Run, children, end_tree};
-use super::{poll_until, tool};
+use super::process::{Capture, Ended, Run, children, end_tree, tree};
+use super::{DEADLINE, poll_until, tool};
 
 /// The user's side of the terminal.
 #[derive(Debug)]
@@ -166,6 +166,28 @@ impl Terminal {
         let (shown, read) = found.unwrap_or_else(|| panic!("{text:?} never came{}", self.report()));
         self.read = read;
         shown
+    }
+
+    /// Waits until a process of this name is in the terminal's foreground job (fields 5 and 8 of proc_pid_stat(5)).
+    #[track_caller]
+    pub fn until_foreground(&self, name: &str) {
+        let in_foreground = |pid: i32| {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            let (head, tail) = stat.rsplit_once(')')?;
+            let fields: Vec<&str> = tail.split_whitespace().collect();
+            Some(head.ends_with(&format!("({name}")) && fields.get(2) == fields.get(5))
+        };
+        let found = poll_until(DEADLINE, || {
+            let pids = tree(self.pid());
+            pids.into_iter()
+                .any(|pid| in_foreground(pid) == Some(true))
+                .then_some(())
+        });
+        assert!(
+            found.is_some(),
+            "{name} never came to the foreground{}",
+            self.report()
+        );
     }
 
     /// Everything that was shown so far.

@@ -64,7 +64,12 @@ fn any_left() -> bool {
 }
 
 fn signal_all(number: i32) {
-    for pid in descendants() {
+    let pids = descendants();
+    // /proc is not there. Everybody (`kill(2)`, −1) is the own namespace when this is its init, and all of it is below.
+    if pids.is_empty() && std::process::id() == 1 {
+        let _ = sys::kill(-1, number);
+    }
+    for pid in pids {
         let _ = sys::kill(pid, number);
     }
 }

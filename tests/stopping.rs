@@ -378,8 +378,12 @@ fn with_leftover(run: Run, how: &str, answer: &str, code: i32) -> (Process, Othe
         .args(["--", "sh", "-c", &script, "sh", LEFTOVER])
         .start_with(Stdio::piped());
     process.until_stdout("ready");
+    // A daemon's parent may not be reaped yet.
+    process.until(
+        |process| tree(process.pid()).len() == 3,
+        "portero, COMMAND and its leftover alone",
+    );
     let others = Others::of(&process);
-    assert_eq!(others.0.len(), 2, "COMMAND and its leftover{process}");
     (process, others)
 }
 

@@ -129,7 +129,7 @@ fn interruptible<T: Send + 'static>(
     worker.map_err(|error| Failure::failed(format!("can't start a thread: {error}")))?;
     loop {
         if let Some(signal) = sys::next_signal(None)
-            && map.apply(signal.number).is_some_and(signals::terminates)
+            && init::ends_run(signal.number, map)
         {
             return Err(stopped(signal.number));
         }

@@ -137,7 +137,7 @@ fn run_stage(stage: Stage, plan: &RunPlan) -> Result<(), Failure> {
 /// The signal, as the end of the run.
 pub fn stop_requested(map: &SignalMap) -> Result<(), Failure> {
     while let Some(signal) = sys::next_signal(Some(std::time::Duration::ZERO)) {
-        if map.apply(signal.number).is_some_and(signals::terminates) {
+        if ends_run(signal.number, map) {
             return Err(stopped(signal.number));
         }
     }
@@ -147,10 +147,15 @@ pub fn stop_requested(map: &SignalMap) -> Result<(), Failure> {
 /// Whether a signal that ends the run waits to be taken: for a step that takes long without a child.
 pub fn stop_is_pending(map: &SignalMap) -> bool {
     let pending = sys::pending_signals();
-    let ends = |signal: &i32| map.apply(*signal).is_some_and(signals::terminates);
     (1..=64)
         .filter(|signal| pending.contains(*signal))
-        .any(|signal| ends(&signal))
+        .any(|signal| ends_run(signal, map))
+}
+
+/// Whether a signal ends a run that has not come to COMMAND yet: one that `map` does not drop, that terminates by
+/// default, and that is not ignored, as it is after `nohup(1)`. An ignored one arrives too, since it is blocked.
+pub fn ends_run(number: i32, map: &SignalMap) -> bool {
+    map.apply(number).is_some_and(signals::terminates) && !sys::is_ignored(number)
 }
 
 /// The failure that a stop before COMMAND is.

@@ -158,7 +158,7 @@ impl Supervisor<'_> {
         }: Arrival,
     ) {
         let mapped = self.rules.map.apply(number);
-        if mapped.is_some_and(signals::terminates) {
+        if super::ends_run(number, &self.rules.map) {
             self.stop.get_or_insert(number);
         }
         if number == libc::SIGTERM && self.is_delayed() {

@@ -69,7 +69,7 @@ pub fn loses_term(init: &Init, since: Since, delay: Duration) -> bool {
 
 /// Waits, without a pause, until the mask shows SIGTERM, or COMMAND is there: while an init is in `rt_sigtimedwait(2)`
 /// the kernel does not show what that waits for as blocked.
-fn until_blocked(pid: i32) {
+pub fn until_blocked(pid: i32) {
     let term = 1u64 << (Signal::SIGTERM as i32 - 1);
     let blocks_term = |mask: String| u64::from_str_radix(&mask, 16).unwrap() & term != 0;
     let end = Instant::now() + DEADLINE;

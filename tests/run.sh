@@ -38,6 +38,7 @@ need docker.io command -v dockerd
 need docker-compose command -v docker-compose
 need debootstrap command -v debootstrap
 need procps command -v ps
+need libcap2-bin command -v setcap
 need openssl command -v openssl
 need ca-certificates test -e /etc/ssl/certs/ca-certificates.crt
 need libpq5 compgen -G '/usr/lib/*/libpq.so.5'

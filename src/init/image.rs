@@ -65,6 +65,7 @@ pub fn failure(image: &Image, error: ExecError) -> Failure {
     let name = image.arguments.first().map_or_else(OsString::new, |name| {
         OsString::from_vec(name.as_bytes().to_vec())
     });
+    let is_path = name.as_bytes().contains(&b'/');
     let name = name.display();
     let candidate = image
         .candidates
@@ -77,9 +78,7 @@ pub fn failure(image: &Image, error: ExecError) -> Failure {
                 "{}: its interpreter {interpreter} does not exist in this image",
                 path.display()
             )),
-            None if image.candidates.len() == 1 => {
-                Failure::new(Exit::NotFound, format!("{name}: not found"))
-            }
+            None if is_path => Failure::new(Exit::NotFound, format!("{name}: not found")),
             None => Failure::new(
                 Exit::NotFound,
                 format!("{name}: not found in any directory of PATH"),

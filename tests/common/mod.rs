@@ -55,6 +55,7 @@ pub fn tool(name: &str) -> PathBuf {
             "python3" => "python3 python3-venv",
             "ps" => "procps",
             "find" => "findutils",
+            "setcap" => "libcap2-bin",
             "ldd" => "libc-bin",
             "tini-static" => "tini",
             "docker" | "dockerd" => "docker.io",

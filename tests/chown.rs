@@ -290,6 +290,7 @@ fn a_symlink_swapped_in_during_the_walk_leads_nowhere() {
     for name in ["sub/file", "file"] {
         fs::write(outside.join(name), "").unwrap();
     }
+    let sysctl = directory.file("sysctl", "0\n");
     let mut places = Vec::new();
     for number in 0..12 {
         let place = top.join(format!("{number}"));
@@ -321,8 +322,8 @@ fn a_symlink_swapped_in_during_the_walk_leads_nowhere() {
         }
     });
     for round in 0..rounds {
-        // Another user each time, so that there is always something to give.
-        let finished = Run::portero()
+        // Another user each time, so that there is always something to give; by name and by descriptor.
+        let run = Run::portero()
             .args([
                 "--user",
                 if round % 2 == 0 {
@@ -333,8 +334,15 @@ fn a_symlink_swapped_in_during_the_walk_leads_nowhere() {
             ])
             .arg("--chown")
             .arg(&top)
-            .args(["--", "true"])
-            .finish();
+            .args(["--", "true"]);
+        let unprotected = format!(
+            "mount --bind {} /proc/sys/fs/protected_hardlinks",
+            sysctl.display()
+        );
+        let finished = match round % 4 {
+            0 | 1 => run.finish(),
+            _ => mounted(run, &unprotected).finish(),
+        };
         finished.assert_exit(0);
         for name in ["", "file", "sub", "sub/file"] {
             assert_eq!(owner(outside.join(name)), ROOT, "outside/{name}{finished}");

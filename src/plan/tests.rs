@@ -239,6 +239,11 @@ fn a_usage_error_names_where_it_was_made() {
             "--migrate: needs --database for its lock, or --no-lock to run without one",
         ),
         (
+            &["--chown", "/data", "x"],
+            &[],
+            "--chown: needs --user, to say whose the files are to be",
+        ),
+        (
             &["--no-lock", "--migrate", "a", "x"],
             &[("PORTERO_MIGRATE_ONCE", "v1")],
             "PORTERO_MIGRATE_ONCE: works under the migration lock only: leave out --no-lock, or this",

@@ -1,8 +1,9 @@
 //! `--chown`: gives a tree to the user before the drop, and nothing that is not in the tree.
 //!
 //! Whoever can write to the tree, a replica that still runs or a program that was broken into before the restart, may
-//! swap its entries while root walks it. So every file is opened before it is given, never through a symlink and
-//! relative to its directory's descriptor, looked at by that descriptor, and given by that descriptor.
+//! swap its entries while root walks it. So a directory is opened relative to its own directory's descriptor and never
+//! through a symlink, and then looked at and given by that descriptor. A file is given by its name in an open
+//! directory, never through a symlink, or, where a hard link to anything could be swapped in, by a descriptor, too.
 //!
 //! The walk is a loop. It holds three descriptors at any depth, keeps the names of the directories that are still to
 //! be walked and nothing about files, and gives a directory after all that is in it.
@@ -168,6 +169,10 @@ impl Walk<'_> {
         if self.owner.has(&found) {
             return Ok(());
         }
+        if self.links_are_safe && found.mount.is_some() {
+            // Whatever has this name by now is in the tree, and is itself, should it be a symlink.
+            return self.change(directory, name, Where(directory, Some(name)));
+        }
         let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let opened = openat(directory, name, flags, Mode::empty());
         let Some(file) = unless_gone(opened).map_err(fail)? else {
@@ -219,11 +224,26 @@ impl Walk<'_> {
             log::debug!("{path} has {} hard links: it stays as it is", found.links);
             return Ok(());
         }
+        self.change(file, c"", path)
+    }
+
+    /// Changes the owner of `name` in `directory`, or of the descriptor itself when `name` is empty. The kernel clears
+    /// setuid, setgid and file capabilities with it (`chown(2)`).
+    fn change(
+        &mut self,
+        directory: &OwnedFd,
+        name: &CStr,
+        path: impl Display,
+    ) -> Result<(), String> {
         let (uid, gid) = (Uid::from_raw(self.owner.uid), Gid::from_raw(self.owner.gid));
-        // The kernel clears setuid, setgid and file capabilities with it (chown(2)).
         let flags = AtFlags::AT_EMPTY_PATH | AtFlags::AT_SYMLINK_NOFOLLOW;
-        fchownat(file, c"", Some(uid), Some(gid), flags).map_err(|errno| explained(path, errno))?;
-        self.given += 1;
+        let changed = fchownat(directory, name, Some(uid), Some(gid), flags);
+        if unless_gone(changed)
+            .map_err(|errno| explained(path, errno))?
+            .is_some()
+        {
+            self.given += 1;
+        }
         Ok(())
     }
 

@@ -36,20 +36,6 @@ fn owner(path: impl AsRef<Path>) -> (u32, u32) {
 const USER: (u32, u32) = (1234, 2345);
 const ROOT: (u32, u32) = (0, 0);
 
-/// Runs this shell script before portero, in a mount namespace of its own.
-fn mounted(run: Run, script: &str) -> Run {
-    let unshare = tool("unshare");
-    let script = format!("set -e; {script}; exec \"$@\"");
-    run.via([
-        unshare.to_str().unwrap(),
-        "--mount",
-        "sh",
-        "-c",
-        &script,
-        "sh",
-    ])
-}
-
 #[test]
 fn a_tree_is_given_whole_and_what_is_given_already_is_left_alone() {
     let directory = TempDir::new();
@@ -203,7 +189,7 @@ fn a_mount_below_path_stays_as_it_is_be_it_of_the_same_file_system() {
         .args(["--user", "1234:2345", "--chown"])
         .arg(&top)
         .args(["--", "sh", "-c", &inside]);
-    mounted(run, &script)
+    run.mounts(&script)
         .finish()
         .assert_exit(0)
         .assert_stdout("0\n0\n0\n0\n");
@@ -222,7 +208,7 @@ fn path_may_be_a_mount_itself() {
     fs::create_dir(&top).unwrap();
     fs::create_dir_all(other.join("sub")).unwrap();
     let script = format!("mount --bind {} {}", other.display(), top.display());
-    mounted(giving(&[&top]), &script).finish().assert_exit(0);
+    giving(&[&top]).mounts(&script).finish().assert_exit(0);
     assert_eq!((owner(&other), owner(other.join("sub"))), (USER, USER));
 }
 
@@ -263,7 +249,7 @@ fn a_file_with_other_names_is_given_only_where_nobody_could_have_linked_what_was
             "mount --bind {} /proc/sys/fs/protected_hardlinks",
             sysctl.display()
         );
-        let finished: Finished = mounted(giving(&[&top]), &script).finish();
+        let finished: Finished = giving(&[&top]).mounts(&script).finish();
         finished.assert_exit(0);
         assert_eq!(owner(&outside), expected, "{protected:?}{finished}");
         assert_eq!(owner(&top), USER, "{finished}");
@@ -341,7 +327,7 @@ fn a_symlink_swapped_in_during_the_walk_leads_nowhere() {
         );
         let finished = match round % 4 {
             0 | 1 => run.finish(),
-            _ => mounted(run, &unprotected).finish(),
+            _ => run.mounts(&unprotected).finish(),
         };
         finished.assert_exit(0);
         for name in ["", "file", "sub", "sub/file"] {
@@ -443,7 +429,8 @@ fn what_is_missing_to_give_is_said_and_nothing_is_missing_when_nothing_differs()
 
     chown(&top, Some(0), Some(0)).unwrap();
     let read_only = format!("mount --bind -o ro {0} {0}", top.display());
-    mounted(giving(&[&top]), &read_only)
+    giving(&[&top])
+        .mounts(&read_only)
         .finish()
         .assert_exit(125)
         .assert_one_error_line()

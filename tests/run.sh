@@ -43,6 +43,7 @@ need openssl command -v openssl
 need ca-certificates test -e /etc/ssl/certs/ca-certificates.crt
 need libpq5 compgen -G '/usr/lib/*/libpq.so.5'
 need pgbouncer command -v pgbouncer
+need gosu command -v gosu
 need dumb-init command -v dumb-init
 need tini test -x /usr/bin/tini-static
 need catatonit command -v catatonit

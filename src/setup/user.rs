@@ -133,9 +133,15 @@ fn group_id(name: &str, group: &[u8]) -> Result<u32, String> {
     let known = lines(group)
         .filter_map(parse_group)
         .find(|(entry, ..)| *entry == name.as_bytes());
-    known
-        .map(|(_, gid, _)| gid)
-        .ok_or_else(|| format!("there is no group '{name}' in /etc/group: use a numeric gid"))
+    match known {
+        Some((_, 0, _)) if name != "root" => Err(format!(
+            "the group '{name}' is gid 0: say root or 0 if that is meant"
+        )),
+        Some((_, gid, _)) => Ok(gid),
+        None => Err(format!(
+            "there is no group '{name}' in /etc/group: use a numeric gid"
+        )),
+    }
 }
 
 fn parse_group(line: &[u8]) -> Option<(&[u8], u32, &[u8])> {

@@ -53,6 +53,7 @@ pub fn tool(name: &str) -> PathBuf {
             "nsenter" | "setpriv" | "setsid" | "taskset" | "unshare" => "util-linux",
             "chroot" | "cp" | "env" | "sleep" | "stty" | "true" => "coreutils",
             "chown" | "env" | "cp" | "sleep" | "true" => "coreutils",
+            "chown" | "chroot" | "env" | "cp" | "sleep" | "true" => "coreutils",
             "python3" => "python3 python3-venv",
             "ps" => "procps",
             "find" => "findutils",

@@ -100,6 +100,20 @@ impl Run {
         self
     }
 
+    /// Runs a shell script first, as root, in a mount namespace of its own: what it mounts is there for the command.
+    pub fn mounts(self, script: &str) -> Self {
+        let unshare = tool("unshare");
+        let script = format!("set -e; {script}\nexec \"$@\"");
+        self.via([
+            unshare.to_str().unwrap(),
+            "--mount",
+            "/bin/sh",
+            "-c",
+            &script,
+            "sh",
+        ])
+    }
+
     /// The same, before the wrappers that are there already.
     pub(super) fn via_first(
         mut self,

@@ -10,6 +10,8 @@ pub mod chown;
 pub mod environment;
 pub mod expand;
 pub mod privileges;
+#[cfg(test)]
+mod properties;
 pub mod user;
 pub mod words;
 

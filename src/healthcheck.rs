@@ -10,6 +10,7 @@ use nix::libc::{STDERR_FILENO, STDOUT_FILENO};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::exit::Exit;
+use crate::logger;
 use crate::plan::ProbePlan;
 use crate::probe::target::Target;
 use crate::probe::{self, Deadline, Question, Readiness, words};
@@ -120,6 +121,8 @@ fn report(plan: &ProbePlan, answers: &[Readiness], elapsed: Duration) -> Result<
 /// `GET 127.0.0.1:8000/health` of an HTTP target, where http is what nobody needs to be told; others by their name.
 fn subject(plan: &ProbePlan, target: &Target) -> String {
     let name = target.to_string();
+    // Before it is cut: half a secret is one still.
+    let name = logger::without_secrets(&name);
     if target.is_http() {
         let name = name.strip_prefix("http://").unwrap_or(&name);
         return words::shortened(&format!("{} {name}", plan.expectation.method), NAME);
@@ -128,7 +131,7 @@ fn subject(plan: &ProbePlan, target: &Target) -> String {
 }
 
 fn line(verdict: &str, text: &str) -> String {
-    let text = words::printable(&format!("{verdict}: {text}"));
+    let text = words::printable(&format!("{verdict}: {}", logger::without_secrets(text)));
     format!("{}\n", words::shortened(&text, LINE))
 }
 

@@ -1,5 +1,6 @@
 //! The logger: stderr only, one `write(2)` a line, nothing that could fail loudly.
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::sync::OnceLock;
@@ -21,6 +22,27 @@ pub enum Format {
 struct Logger(Format);
 
 static LOGGER: OnceLock<Logger> = OnceLock::new();
+
+/// The longest first, as one may be a part of another.
+static SECRETS: OnceLock<Vec<String>> = OnceLock::new();
+
+/// From now on no line shows any of these values, wherever it got it from. Only the first call counts.
+pub fn hide(secrets: &[OsString]) {
+    let mut secrets: Vec<String> = secrets
+        .iter()
+        .map(|secret| secret.to_string_lossy().into_owned())
+        .filter(|secret| !secret.is_empty())
+        .collect();
+    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    let _ = SECRETS.set(secrets);
+}
+
+/// `text` with `***` for each secret in it.
+pub fn without_secrets(text: &str) -> String {
+    let secrets = SECRETS.get().map_or(&[][..], Vec::as_slice);
+    let hide = |text: String, secret: &String| text.replace(secret.as_str(), "***");
+    secrets.iter().fold(text.to_owned(), hide)
+}
 
 /// Sets level and format. Only the first call counts; `log` knows one logger a process.
 pub fn start(level: LevelFilter, format: Format) {
@@ -47,9 +69,10 @@ impl Log for Logger {
 
 /// Writes one line. A stderr that is closed or full is nobody's reason to fail.
 pub fn write_line(format: Format, level: Level, message: &str) {
+    let message = without_secrets(message);
     let line = match format {
-        Format::Text => text(level, message),
-        Format::Json => json(level, message),
+        Format::Text => text(level, &message),
+        Format::Json => json(level, &message),
     };
     sys::without_sigpipe(|| std::io::stderr().write_all(line.as_bytes()));
 }
@@ -64,7 +87,7 @@ pub fn write_failure(message: &str) {
         .write(true)
         .open(TERMINATION_LOG)
     {
-        let message = text(Level::Error, message);
+        let message = text(Level::Error, &without_secrets(message));
         let _ = file.write_all(&message.as_bytes()[..message.len().min(4096)]);
     }
 }

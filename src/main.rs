@@ -60,6 +60,7 @@ fn work(typed: &Typed) -> Result<Exit, Failure> {
         healthcheck::end_at_the_latest(settings.limit(cli::Opt::Timeout).unwrap_or_default());
     }
     let resolved = resolve(&settings)?;
+    logger::hide(&resolved.secrets);
     let settings = Settings {
         environment: &resolved.environment,
         ..settings
@@ -72,7 +73,7 @@ fn work(typed: &Typed) -> Result<Exit, Failure> {
                 .iter()
                 .for_each(|warning| log::warn!("{warning}"));
             if dry_run {
-                Ok(print(&plan.describe(&resolved)))
+                Ok(print(&logger::without_secrets(&plan.describe(&resolved))))
             } else {
                 init::run(plan)
             }
@@ -80,7 +81,7 @@ fn work(typed: &Typed) -> Result<Exit, Failure> {
         Mode::Wait => {
             let plan = WaitPlan::new(&settings)?;
             if dry_run {
-                return Ok(print(&plan.describe()));
+                return Ok(print(&logger::without_secrets(&plan.describe())));
             }
             become_user(&settings, &resolved, &|| false)?;
             wait::run(&plan).map(|()| Exit::Success)
@@ -88,7 +89,7 @@ fn work(typed: &Typed) -> Result<Exit, Failure> {
         Mode::Migrate => {
             let plan = MigratePlan::new(&settings)?;
             if dry_run {
-                return Ok(print(&plan.describe(&resolved)));
+                return Ok(print(&logger::without_secrets(&plan.describe(&resolved))));
             }
             let map = &plan.supervision.map;
             let became = become_user(&settings, &resolved, &|| init::stop_is_pending(map));
@@ -98,7 +99,7 @@ fn work(typed: &Typed) -> Result<Exit, Failure> {
         Mode::Healthcheck => {
             let plan = ProbePlan::new(&settings)?;
             if dry_run {
-                return Ok(print(&plan.describe()));
+                return Ok(print(&logger::without_secrets(&plan.describe())));
             }
             become_user(&settings, &resolved, &|| false)?;
             healthcheck::end_at_the_latest(plan.timeout);

@@ -267,8 +267,8 @@ impl RunPlan {
         for (variable, value) in &self.typed {
             environment.set(variable, value);
         }
+        // The names of the secrets stay, so that a stage shows their values no more than portero does.
         let done: &[Opt] = &[
-            Opt::Secret,
             Opt::DefaultPort,
             Opt::Default,
             Opt::User,

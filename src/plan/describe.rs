@@ -203,14 +203,26 @@ fn without_password_parameters(text: &str) -> String {
     let mut rest = text;
     while let Some(at) = rest.to_ascii_lowercase().find("password=") {
         let value = at + "password=".len();
-        let length = rest[value..]
-            .find(['&', ' ', '"', '\''])
-            .unwrap_or(rest.len() - value);
+        let length = parameter_length(&rest[value..]);
         shown.push_str(&rest[..value]);
         shown.push_str("***");
         rest = &rest[value + length..];
     }
     shown + rest
+}
+
+/// How long the value is that `text` begins with. One in quotes ends with them; libpq's have backslashes in them.
+fn parameter_length(text: &str) -> usize {
+    let Some(quote) = text.chars().next().filter(|c| matches!(c, '\'' | '"')) else {
+        return text.find(['&', ' ', '"', '\'']).unwrap_or(text.len());
+    };
+    let mut escaped = false;
+    let end = text.char_indices().skip(1).find(|(_, c)| {
+        let ends = *c == quote && !escaped;
+        escaped = *c == '\\' && !escaped;
+        ends
+    });
+    end.map_or(text.len(), |(at, quote)| at + quote.len_utf8())
 }
 
 #[cfg(test)]
@@ -236,6 +248,10 @@ mod tests {
                 "postgres://db/x?user=u&password=***&a=b",
             ),
             ("host=db PASSWORD=p", "host=db PASSWORD=***"),
+            ("password='p q\\'r' host=db", "password=*** host=db"),
+            ("password=\"p q\"", "password=***"),
+            ("password='open", "password=***"),
+            ("PGPASSWORD=p --password=q", "PGPASSWORD=*** --password=***"),
             ("http://db/x?a=b@c", "http://db/x?a=b@c"),
         ];
         for (text, expected) in table {

@@ -155,6 +155,9 @@ fn read_secret(resolved: &mut Resolved, name: &str) -> Result<(), Failure> {
         .given(&file_variable)
         .map(OsStr::to_os_string)
     else {
+        // Given as it is: then it is to be shown no more than one from a file.
+        let given = resolved.environment.given(name).map(OsStr::to_os_string);
+        resolved.secrets.extend(given);
         return Ok(());
     };
     if resolved.environment.given(name).is_some() {

@@ -167,3 +167,105 @@ fn command_sees_its_environment_to_the_letter_and_none_of_porteros() {
         "{finished}"
     );
 }
+
+#[test]
+fn a_limit_that_expands_to_nothing_or_is_no_time_is_refused_and_starts_nothing() {
+    let table: [(&[&str], &[(&str, &str)], &str); 7] = [
+        (
+            &[],
+            &[("PORTERO_WAIT_TIMEOUT", "${X:-}")],
+            "PORTERO_WAIT_TIMEOUT: it is empty: say 'none'",
+        ),
+        (
+            &["--wait-timeout", "${X:-}"],
+            &[],
+            "--wait-timeout: it is empty",
+        ),
+        (&["--wait-timeout", ""], &[], "--wait-timeout: it is empty"),
+        (
+            &[],
+            &[("PORTERO_STOP_TIMEOUT", "${X:-}")],
+            "PORTERO_STOP_TIMEOUT: it is empty",
+        ),
+        (&["--wait-timeout", "1s1h"], &[], "'1s1h' is not a duration"),
+        (&["--stop-delay", "5m5m"], &[], "'5m5m' is not a duration"),
+        (&["--wait-timeout", "0ms"], &[], "say 'none' for no limit"),
+    ];
+    for (options, environment, said) in table {
+        // Something to wait for, so that the limit is one of this run's.
+        let options = [options, &["--wait", "file:///proc"]].concat();
+        with(&options, environment, &["echo", "started"])
+            .finish()
+            .assert_exit(125)
+            .assert_one_error_line()
+            .assert_stderr_contains(said)
+            .assert_stdout("");
+    }
+    // Empty to begin with is as good as not given.
+    let empty = [("PORTERO_WAIT_TIMEOUT", "")];
+    with(&["--wait", "file:///proc"], &empty, &["true"])
+        .finish()
+        .assert_exit(0);
+}
+
+#[test]
+fn words_of_a_migration_that_come_to_nothing_by_a_default_drop_out_and_others_stay() {
+    let table = [
+        ("printf '<%s>' a ${X:-} b", "<a><b>"),
+        ("printf '<%s>' a ${EMPTY:-} b", "<a><b>"),
+        ("printf '<%s>' a ${EMPTY} b", "<a><><b>"),
+        ("printf '<%s>' a '' b", "<a><><b>"),
+        ("printf '<%s>' a=${X:-} ${TWO}", "<a=><one two>"),
+        ("${X:-} printf x", "x"),
+        ("printf 1 && ${X:-} && printf 2", "12"),
+        ("${X:-}", ""),
+    ];
+    for (migration, stdout) in table {
+        with(
+            &["-q", "--no-lock", "--migrate", migration],
+            &[("EMPTY", ""), ("TWO", "one two")],
+            &["true"],
+        )
+        .finish()
+        .assert_exit(0)
+        .assert_stdout(stdout)
+        .assert_stderr("");
+    }
+}
+
+/// The README's recipe for a framework that reads another name.
+#[test]
+fn another_name_for_the_port_follows_the_platforms_and_can_be_told_apart_by_its_own() {
+    let table: [(&[(&str, &str)], &str); 4] = [
+        (&[("PORT", "8000")], "8000 8000\n"),
+        (&[("PORT", "34567")], "34567 34567\n"),
+        (&[("PORT", "8000"), ("UVICORN_PORT", "9")], "8000 9\n"),
+        (&[], "80 80\n"),
+    ];
+    let command = ["sh", "-c", "echo $PORT $UVICORN_PORT"];
+    for (environment, stdout) in table {
+        let typed = ["--default-port", "80", "--default", "UVICORN_PORT=${PORT}"];
+        with(&typed, environment, &command)
+            .finish()
+            .assert_exit(0)
+            .assert_stdout(stdout);
+        let baked = [
+            ("PORTERO_DEFAULT", "UVICORN_PORT=${PORT}"),
+            ("PORTERO_DEFAULT_PORT", "80"),
+        ];
+        with(&[], &[environment, &baked].concat(), &command)
+            .finish()
+            .assert_exit(0)
+            .assert_stdout(stdout);
+    }
+    // What platforms make of other names that end in PORT.
+    with(
+        &["--default-port", "80"],
+        &[("PORT", "tcp://10.0.0.1:80")],
+        &command,
+    )
+    .finish()
+    .assert_exit(125)
+    .assert_one_error_line()
+    .assert_stderr_contains("PORT='tcp://10.0.0.1:80' is not a port");
+}

@@ -401,3 +401,35 @@ fn without_etc_proc_and_dev_a_numeric_user_is_enough() {
         chroot(spec).assert_exit(125).assert_one_error_line();
     }
 }
+
+#[test]
+fn require_non_root_refuses_before_anything_runs_as_root() {
+    let directory = TempDir::new();
+    let mark = directory.join("ran");
+    let migration = format!("touch {}", mark.display());
+    let refused = |run: Run| {
+        let finished = run.finish();
+        finished
+            .assert_exit(125)
+            .assert_one_error_line()
+            .assert_stderr_contains("--require-non-root: COMMAND would run as root");
+        assert!(!mark.exists(), "something ran{finished}");
+    };
+    let options = ["--require-non-root", "--no-lock", "--migrate", &migration];
+    for user in [&[][..], &["--user", "0:0"], &["--user", "root"]] {
+        let run = Run::as_pid1().args(options).args(user);
+        refused(run.args(["--", "touch"]).arg(&mark));
+    }
+    refused(
+        Run::as_pid1()
+            .env("PORTERO_REQUIRE_NON_ROOT", "yes")
+            .args(["migrate", "--no-lock", "--", "touch"])
+            .arg(&mark),
+    );
+    // A probe runs nothing, so it may be root.
+    Run::portero()
+        .env("PORTERO_REQUIRE_NON_ROOT", "yes")
+        .args(["healthcheck", "file:///proc"])
+        .finish()
+        .assert_exit(0);
+}

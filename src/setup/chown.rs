@@ -343,3 +343,39 @@ fn explained(path: impl Display, errno: Errno) -> String {
     };
     format!("can't give {path}: {}{remedy}", errno.desc())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proc_tells_the_same_mount_as_statx() {
+        for path in ["/", "/proc", "/dev", "/dev/null", "/tmp"] {
+            let (flags, mode) = (OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty());
+            let file = openat(nix::fcntl::AT_FDCWD, path, flags, mode).unwrap();
+            let found = status(&file, c"").unwrap();
+            assert_eq!(found.mount, mount_by_proc(&file).ok(), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_directory_is_read_whole_by_a_small_buffer() {
+        let directory = openat(
+            nix::fcntl::AT_FDCWD,
+            c"/proc/self",
+            OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
+            Mode::empty(),
+        );
+        let (directory, mut buffer, mut found) = (directory.unwrap(), [0; 300], Vec::new());
+        while let Some(names) = next_names(&directory, &mut buffer).unwrap() {
+            found.extend(names.map(CStr::to_owned));
+        }
+        let mut expected: Vec<CString> = std::fs::read_dir("/proc/self")
+            .unwrap()
+            .map(|entry| CString::new(entry.unwrap().file_name().as_bytes()).unwrap())
+            .collect();
+        found.sort();
+        expected.sort();
+        assert_eq!(found, expected);
+    }
+}

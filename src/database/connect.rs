@@ -10,7 +10,7 @@ use tokio_postgres::config::{SslMode as Negotiation, SslNegotiation};
 use tokio_postgres::{Client, Config, Error, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::diagnosis::{Trouble, tls_error};
+use super::diagnosis::{HUNG_UP, Trouble, tls_error};
 use super::endpoint::{Endpoint, Reasons, Socket, resolve, server_name};
 use super::url::{PostgresUrl, SessionAttributes};
 use crate::probe::tls::SslMode;
@@ -151,7 +151,7 @@ impl<'a> Connector<'a> {
         let other_way = tls_error(&error).is_some()
             || error.code().is_some_and(|code| code.code() == NOT_THIS_WAY);
         match second.filter(|_| other_way) {
-            None => Err(Trouble::from(&error)),
+            None => Err(self.explain(&error)),
             Some(second) => self.start(endpoint, second, ended).await.map_err(|again| {
                 let before = Trouble::from(&error);
                 let how = if second == Negotiation::Disable {
@@ -162,6 +162,20 @@ impl<'a> Connector<'a> {
                 Trouble::from(&again).map(|reason| format!("{}; {how}: {reason}", before.reason()))
             }),
         }
+    }
+
+    /// What an error means, with what `sslnegotiation=direct` may have to do with it.
+    fn explain(&self, error: &Error) -> Trouble {
+        let trouble = Trouble::from(error);
+        let hung_up = tls_error(error)
+            .is_some_and(|tls| matches!(tls, rustls::Error::InvalidMessage(_)))
+            || trouble.reason() == HUNG_UP;
+        if !self.url.tls.direct || !hung_up {
+            return trouble;
+        }
+        trouble.map(|reason| {
+            format!("{reason}; sslnegotiation=direct is known to PostgreSQL 17 and later only")
+        })
     }
 
     async fn start(

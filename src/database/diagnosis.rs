@@ -11,6 +11,9 @@ use crate::probe::{tls, words};
 /// Longest message of a server that is passed on, in characters.
 const LONGEST_MESSAGE: usize = 300;
 
+/// What is said when the connection is over before the login is.
+pub(super) const HUNG_UP: &str = "the server ended the connection (EOF)";
+
 /// Why the database could not be used. The text has the SQLSTATE or the errno in it, and no password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trouble {
@@ -53,7 +56,7 @@ impl From<&Error> for Trouble {
             let ended = io.kind() == io::ErrorKind::UnexpectedEof
                 || io.to_string() == "bytes remaining on stream";
             return Self::NotYet(if ended {
-                "the server ended the connection (EOF)".into()
+                HUNG_UP.into()
             } else {
                 words::error(io)
             });

@@ -330,7 +330,7 @@ fn account() -> (u32, u32) {
 }
 
 /// The directory of the newest server's programs.
-fn programs() -> &'static Path {
+pub fn programs() -> &'static Path {
     static FOUND: OnceLock<Option<PathBuf>> = OnceLock::new();
     let found = FOUND.get_or_init(|| {
         let versions = fs::read_dir("/usr/lib/postgresql").ok()?.flatten();

@@ -46,7 +46,10 @@ pub fn run(plan: &WaitPlan) -> Result<(), Failure> {
             index,
             target: target.clone(),
             question: Arc::clone(&question),
-            try_limit: plan.timeout.map_or(TRY_LIMIT, |limit| limit.min(TRY_LIMIT)),
+            // Before the limit, so that the first try has its say.
+            try_limit: plan
+                .timeout
+                .map_or(TRY_LIMIT, |limit| (limit / 10 * 9).min(TRY_LIMIT)),
             max_interval: plan.max_interval,
         };
         let sender = sender.clone();
@@ -200,7 +203,7 @@ impl<'a> Vigil<'a> {
             Readiness::NotYet(reason) if watched.is_news(reason) => info!("{target}: {reason}"),
             Readiness::Refused(reason) if watched.is_news(reason) => warn!(
                 "{target}: {reason}; it answers, and says no: waiting will hardly change that; check {}",
-                what_to_check(target)
+                what_to_check(target, reason)
             ),
             Readiness::NotYet(_) | Readiness::Refused(_) => {}
         }
@@ -268,15 +271,44 @@ impl Watched<'_> {
     }
 }
 
-/// Where to look when a target says no.
-fn what_to_check(target: &Target) -> &'static str {
-    if target.postgres().is_some() {
-        "user, password, database and sslmode of its URL"
-    } else if target.is_redis() {
-        "the URL's scheme, user and password, the server's certificate and --ca-cert"
-    } else {
-        "the URL's scheme, the server's certificate and --ca-cert"
+/// Where to look when a target says no: by the SQLSTATE in the reason, else by the kind of target.
+fn what_to_check(target: &Target, reason: &str) -> &'static str {
+    if target.is_redis() {
+        return "the URL's scheme, user and password, the server's certificate and --ca-cert";
     }
+    if target.postgres().is_none() {
+        return "the URL's scheme, the server's certificate and --ca-cert";
+    }
+    let by_code = [
+        ("(28P01)", "user and password of its URL"),
+        (
+            "(28000)",
+            "user and sslmode of its URL, and the server's pg_hba.conf",
+        ),
+        (
+            "(3D000)",
+            "the database's name in its URL, and that it was created",
+        ),
+        ("(42501)", "what the user may do: GRANT CONNECT ON DATABASE"),
+        // PgBouncer's words (08P01 is its code for everything).
+        ("authentication failed", "user and password of its URL"),
+        (
+            "startup parameter",
+            "the URL's options parameter, which this pooler does not take",
+        ),
+        (
+            "certificate",
+            "sslmode and sslrootcert of its URL, and the server's certificate",
+        ),
+        ("not PostgreSQL", "host and port of its URL"),
+    ];
+    by_code
+        .iter()
+        .find(|(mark, _)| reason.contains(mark))
+        .map_or(
+            "user, password, database and sslmode of its URL",
+            |(_, check)| check,
+        )
 }
 
 #[cfg(test)]

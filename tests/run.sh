@@ -39,6 +39,7 @@ need docker-compose command -v docker-compose
 need debootstrap command -v debootstrap
 need procps command -v ps
 need libcap2-bin command -v setcap
+need iproute2 command -v ip
 need openssl command -v openssl
 need ca-certificates test -e /etc/ssl/certs/ca-certificates.crt
 need libpq5 compgen -G '/usr/lib/*/libpq.so.5'

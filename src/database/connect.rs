@@ -10,13 +10,20 @@ use tokio_postgres::config::{SslMode as Negotiation, SslNegotiation};
 use tokio_postgres::{Client, Config, Error, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::diagnosis::{HUNG_UP, Trouble, tls_error};
+use super::diagnosis::{HUNG_UP, Trouble, is_gibberish, tls_error};
 use super::endpoint::{Endpoint, Reasons, Socket, resolve, server_name};
+use super::stranger;
 use super::url::{PostgresUrl, SessionAttributes};
 use crate::probe::tls::SslMode;
 
 /// `28000`, invalid authorization specification: what `pg_hba.conf` says to a connection without TLS, or with it.
 const NOT_THIS_WAY: &str = "28000";
+
+/// What is said of a server that is connected to and does not answer in time.
+const SILENT: &str = "it accepts the connection and does not answer in time (ETIMEDOUT)";
+
+/// How long the look at who is there may take.
+const SECOND_LOOK: Duration = Duration::from_secs(1);
 
 /// What connects: the URL, and what was read and built for it once.
 pub struct Connector<'a> {
@@ -116,7 +123,7 @@ impl<'a> Connector<'a> {
     ) -> Result<Client, Trouble> {
         let limit = end.saturating_duration_since(Instant::now());
         let attempt = async {
-            let client = self.negotiate(endpoint, ended).await?;
+            let client = self.negotiate(endpoint, end, ended).await?;
             match check_session(&client, wanted).await {
                 Ok(None) => Ok(client),
                 Ok(Some(unfit)) => Err(Trouble::NotYet(unfit.into())),
@@ -124,13 +131,14 @@ impl<'a> Connector<'a> {
             }
         };
         let result = timeout(limit, attempt).await;
-        result.unwrap_or_else(|_| Err(Trouble::NotYet("no answer in time (ETIMEDOUT)".into())))
+        result.unwrap_or_else(|_| Err(Trouble::NotYet(SILENT.into())))
     }
 
     /// TLS or not, and what else to try (PostgreSQL manual, table 34.1).
     async fn negotiate(
         &self,
         endpoint: &Endpoint<'_>,
+        end: Instant,
         ended: Option<&Arc<Notify>>,
     ) -> Result<Client, Trouble> {
         let mode = match endpoint.socket {
@@ -143,33 +151,50 @@ impl<'a> Connector<'a> {
             SslMode::Prefer => (Negotiation::Prefer, Some(Negotiation::Disable)),
             _ => (Negotiation::Require, None),
         };
-        let error = match self.start(endpoint, first, ended).await {
+        let error = match self.start(endpoint, first, end, ended).await {
             Ok(client) => return Ok(client),
             Err(error) => error,
         };
+        if let Some(stranger) = self.stranger(&error, endpoint).await {
+            return Err(stranger);
+        }
         // libpq tries the other way after any error; a wrong password is wrong either way, and would count twice.
         let other_way = tls_error(&error).is_some()
             || error.code().is_some_and(|code| code.code() == NOT_THIS_WAY);
         match second.filter(|_| other_way) {
             None => Err(self.explain(&error)),
-            Some(second) => self.start(endpoint, second, ended).await.map_err(|again| {
-                let before = Trouble::from(&error);
-                let how = if second == Negotiation::Disable {
-                    "without TLS"
-                } else {
-                    "with TLS"
-                };
-                Trouble::from(&again).map(|reason| format!("{}; {how}: {reason}", before.reason()))
-            }),
+            Some(second) => self
+                .start(endpoint, second, end, ended)
+                .await
+                .map_err(|again| {
+                    let before = Trouble::from(&error);
+                    let how = if second == Negotiation::Disable {
+                        "without TLS"
+                    } else {
+                        "with TLS"
+                    };
+                    Trouble::from(&again)
+                        .map(|reason| format!("{}; {how}: {reason}", before.reason()))
+                }),
+        }
+    }
+
+    /// What is there instead of PostgreSQL, when that is what an error comes from.
+    async fn stranger(&self, error: &Error, endpoint: &Endpoint<'_>) -> Option<Trouble> {
+        match endpoint.socket {
+            Socket::Tcp(address) if is_gibberish(error) => {
+                let end = Instant::now() + SECOND_LOOK;
+                let who = stranger::identify(address, endpoint.server.port, end).await?;
+                Some(Trouble::Refused(who))
+            }
+            _ => None,
         }
     }
 
     /// What an error means, with what `sslnegotiation=direct` may have to do with it.
     fn explain(&self, error: &Error) -> Trouble {
         let trouble = Trouble::from(error);
-        let hung_up = tls_error(error)
-            .is_some_and(|tls| matches!(tls, rustls::Error::InvalidMessage(_)))
-            || trouble.reason() == HUNG_UP;
+        let hung_up = trouble.reason() == HUNG_UP || is_gibberish(error);
         if !self.url.tls.direct || !hung_up {
             return trouble;
         }
@@ -182,10 +207,12 @@ impl<'a> Connector<'a> {
         &self,
         endpoint: &Endpoint<'_>,
         negotiation: Negotiation,
+        end: Instant,
         ended: Option<&Arc<Notify>>,
     ) -> Result<Client, Error> {
         let (client, connection) = self
             .config(endpoint, negotiation)
+            .connect_timeout(connecting(end))
             .connect(self.tls.clone())
             .await?;
         let ended = ended.cloned();
@@ -248,6 +275,12 @@ fn share(deadline: Instant, left: usize) -> Instant {
     let now = Instant::now();
     let tries = u32::try_from(left.max(1)).unwrap_or(u32::MAX);
     now + deadline.saturating_duration_since(now) / tries
+}
+
+/// The time to make the connection itself: a little less than all, so that a network that swallows packets is told from
+/// a server that says nothing.
+fn connecting(end: Instant) -> Duration {
+    end.saturating_duration_since(Instant::now()) / 10 * 9
 }
 
 /// Why a session is not of the wanted kind, or None when it is.

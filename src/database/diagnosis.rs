@@ -14,6 +14,15 @@ const LONGEST_MESSAGE: usize = 300;
 /// What is said when the connection is over before the login is.
 pub(super) const HUNG_UP: &str = "the server ended the connection (EOF)";
 
+/// What is said when nothing comes back at all, not even a refusal.
+const SWALLOWED: &str = "no answer to the attempt to connect: a firewall drops it, or nobody has this address (ETIMEDOUT)";
+
+/// tokio-postgres' codec, when the end comes amid a message.
+const CUT_SHORT: &str = "bytes remaining on stream";
+
+/// tokio-postgres, when the answer to its request for TLS is anything but yes.
+const NO_TLS: &str = "server does not support TLS";
+
 /// Why the database could not be used. The text has the SQLSTATE or the errno in it, and no password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trouble {
@@ -48,17 +57,18 @@ impl From<&Error> for Trouble {
         if let Some(tls) = tls_error(error) {
             return Self::Refused(tls::explain(tls));
         }
+        if error.is_closed() {
+            return Self::NotYet(HUNG_UP.into());
+        }
         let Some(source) = error.source() else {
             return Self::NotYet(error.to_string());
         };
         if let Some(io) = source.downcast_ref::<io::Error>() {
-            // tokio-postgres' codec says the latter when the end comes amid the stream.
-            let ended = io.kind() == io::ErrorKind::UnexpectedEof
-                || io.to_string() == "bytes remaining on stream";
-            return Self::NotYet(if ended {
-                HUNG_UP.into()
-            } else {
-                words::error(io)
+            let ended = io.kind() == io::ErrorKind::UnexpectedEof || io.to_string() == CUT_SHORT;
+            return Self::NotYet(match io.kind() {
+                _ if ended => HUNG_UP.into(),
+                io::ErrorKind::TimedOut => SWALLOWED.into(),
+                _ => words::error(io),
             });
         }
         // tokio-postgres keeps its kinds to itself: what is left is its own words about TLS and authentication.
@@ -79,6 +89,25 @@ pub(super) fn tls_error(error: &Error) -> Option<&rustls::Error> {
         .downcast_ref::<io::Error>()?
         .get_ref()?
         .downcast_ref()
+}
+
+/// Whether the answer was none that PostgreSQL gives: something else may be there.
+pub(super) fn is_gibberish(error: &Error) -> bool {
+    if let Some(tls) = tls_error(error) {
+        return matches!(tls, rustls::Error::InvalidMessage(_));
+    }
+    let Some(source) = error.source().filter(|_| error.as_db_error().is_none()) else {
+        return false;
+    };
+    match source.downcast_ref::<io::Error>() {
+        Some(io) => {
+            matches!(
+                io.kind(),
+                io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
+            ) || io.to_string() == CUT_SHORT
+        }
+        None => source.to_string() == NO_TLS,
+    }
 }
 
 fn from_answer(answer: &DbError) -> Trouble {

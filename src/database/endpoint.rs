@@ -1,6 +1,6 @@
 //! Where a server is to be found: its addresses or its socket, and how they are named in messages.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use tokio::time::{Instant, timeout};
@@ -47,6 +47,16 @@ pub(super) async fn resolve(server: &Server, end: Instant) -> Result<Vec<Endpoin
     let limit = end.saturating_duration_since(Instant::now());
     match timeout(limit, tokio::net::lookup_host((name.as_str(), server.port))).await {
         Err(_) => Err(format!("no answer in time for the name {name} (ETIMEDOUT)")),
+        // RFC 6761 (section 6.3) says what it is where there is no /etc/hosts to say it.
+        Ok(Err(_)) if name.eq_ignore_ascii_case("localhost") => {
+            let loopback = [
+                IpAddr::V4(Ipv4Addr::LOCALHOST),
+                IpAddr::V6(Ipv6Addr::LOCALHOST),
+            ];
+            Ok(loopback
+                .map(|address| endpoint(Socket::Tcp(address)))
+                .to_vec())
+        }
         Ok(Err(error)) => Err(format!("can't resolve {name}: {}", lookup_reason(&error))),
         Ok(Ok(found)) => {
             let endpoints: Vec<_> = found

@@ -6,4 +6,5 @@ mod endpoint;
 pub mod lock;
 pub mod once;
 mod passfile;
+mod stranger;
 pub mod url;

@@ -58,6 +58,7 @@ pub fn tool(name: &str) -> PathBuf {
             "ps" => "procps",
             "find" => "findutils",
             "setcap" => "libcap2-bin",
+            "ip" => "iproute2",
             "ldd" => "libc-bin",
             "tini-static" => "tini",
             "docker" | "dockerd" => "docker.io",

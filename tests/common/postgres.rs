@@ -147,8 +147,15 @@ impl Postgres {
         std::os::unix::fs::chown(&signal, Some(uid), Some(gid)).unwrap();
     }
 
-    /// False when another program has the port.
-    fn try_start(&mut self) -> bool {
+    /// Starts a prepared server and waits until its log has `text`; it need not take connections.
+    #[track_caller]
+    pub fn launch_until_log(&mut self, text: &str) {
+        self.spawn();
+        let came = poll_until(DEADLINE, || self.log().contains(text).then_some(()));
+        assert!(came.is_some(), "{text:?} is not logged:\n{}", self.log());
+    }
+
+    fn spawn(&mut self) {
         let (uid, gid) = account();
         let log = File::create(self.directory.join("log")).unwrap();
         let child = Command::new(tool("setpriv"))
@@ -171,6 +178,11 @@ impl Postgres {
             .spawn()
             .unwrap();
         self.child = Some(child);
+    }
+
+    /// False when another program has the port.
+    fn try_start(&mut self) -> bool {
+        self.spawn();
         let accepts = poll_until(DEADLINE, || {
             if self.child.as_mut().unwrap().try_wait().unwrap().is_some() {
                 return Some(false);

@@ -4,6 +4,7 @@
 //! knows no `PG…` variables; so the URL is read here, and `connect` builds its `Config` from the result.
 
 mod keywords;
+mod service;
 mod syntax;
 #[cfg(test)]
 mod tests;
@@ -56,7 +57,8 @@ pub(super) enum SessionAttributes {
 
 /// A Postgres database and how to log in to it. `Display` is fit for logs: it has no password.
 ///
-/// Parsing reads no file: password files, certificates and `/etc/passwd` are read when connecting.
+/// Parsing reads no file but that of a service, which may name the host: password files, certificates and `/etc/passwd`
+/// are read when connecting.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PostgresUrl {
     pub(super) servers: Vec<Server>,

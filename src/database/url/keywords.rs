@@ -1,12 +1,14 @@
-//! What a connection is given by name: libpq's keywords, from the URL, then from `PG…` variables
-//! (PostgreSQL manual, 34.1.2 "Parameter Key Words" and 34.15 "Environment Variables").
+//! What a connection is given by name: libpq's keywords, from the URL, then from a service file, then from `PG…`
+//! variables (PostgreSQL manual, 34.1.2 "Parameter Key Words" and 34.15 "Environment Variables").
 
 use crate::setup::environment::Environment;
 
+use super::service;
 use super::syntax::{Address, Parts, check_port};
 
 /// Keywords that mean something here, and the variable that stands in for each.
-const KEYWORDS: [(&str, &str); 17] = [
+const KEYWORDS: [(&str, &str); 18] = [
+    ("service", "PGSERVICE"),
     ("host", "PGHOST"),
     ("hostaddr", "PGHOSTADDR"),
     ("port", "PGPORT"),
@@ -41,6 +43,7 @@ impl Keywords {
         keywords.set("password", parts.password);
         keywords.set("dbname", parts.database);
         keywords.override_by(parts.query);
+        keywords.take_service(env)?;
         for (keyword, variable) in KEYWORDS {
             if let Some(value) = env.given(variable)
                 && keywords.get(keyword).is_none()
@@ -58,6 +61,22 @@ impl Keywords {
             keywords.set("sslmode", "require".into());
         }
         Ok(keywords)
+    }
+
+    /// What a service file has for what the URL does not say.
+    fn take_service(&mut self, env: &Environment) -> Result<(), String> {
+        let by_variable = || env.given("PGSERVICE").and_then(|name| name.to_str());
+        let Some(name) = self.get("service").or_else(by_variable) else {
+            return Ok(());
+        };
+        for (name, value) in service::look_up(name, env)? {
+            match KEYWORDS.iter().find(|(keyword, _)| *keyword == name) {
+                Some((keyword, _)) if self.get(keyword).is_none() => self.set(keyword, value),
+                Some(_) => {}
+                None => pass_over(&name),
+            }
+        }
+        Ok(())
     }
 
     /// The value of a keyword, when it was given.

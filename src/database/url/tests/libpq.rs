@@ -181,6 +181,144 @@ const READ_IN_ANOTHER_WAY: [&str; 3] = [
     "postgres://app:12/3@db/shop?sslmode=require",
 ];
 
+/// A directory of its own with these files, none of which others can read.
+fn directory(name: &str, files: &[(&str, &str)]) -> PathBuf {
+    use std::os::unix::fs::PermissionsExt;
+    let path = std::env::temp_dir().join(format!("portero-{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&path).expect("the directory is new");
+    for (file, content) in files {
+        let file = path.join(file);
+        std::fs::write(&file, content).expect("it can be written");
+        let mode = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(&file, mode).expect("it is ours");
+    }
+    path
+}
+
+/// Both must take or refuse it, and mean the same.
+fn assert_same(rows: &[Row]) {
+    for (row, answer) in rows.iter().zip(ask(rows)) {
+        let url = PostgresUrl::parse(&row.url, &row.env.iter().cloned().collect());
+        match &url {
+            Ok(url) if answer.accepts() => {
+                assert_eq!(ours(url), theirs(&answer), "{} {:?}", row.url, row.env);
+            }
+            _ => assert_eq!(
+                url.is_ok(),
+                answer.accepts(),
+                "{} {:?}: {url:?}, {}",
+                row.url,
+                row.env,
+                answer.error
+            ),
+        }
+    }
+}
+
+fn row(url: &str, env: &[(&str, &str)]) -> Row {
+    Row {
+        url: url.into(),
+        shown: String::new(),
+        password: None,
+        env: env
+            .iter()
+            .map(|(name, value)| ((*name).into(), (*value).into()))
+            .collect(),
+    }
+}
+
+#[test]
+fn service_files_are_read_as_libpq_reads_them() {
+    let own = "# comment\n[shop]\nhost=db1\nport=6000\nuser=app\npassword=a=b c \ndbname=shop\n\n\
+               [other]\nhost=db2\nsslmode=require\n  options=-csearch_path=x\n[empty]\n[shop]\nhost=never\n";
+    let system = "[shop]\nhost=never\n[central]\nhost=db3\nuser=c\n";
+    let home = directory(
+        "services",
+        &[
+            (".pg_service.conf", own),
+            ("pg_service.conf", system),
+            ("named", own),
+        ],
+    );
+    let home_path = home.display().to_string();
+    let named = home.join("named").display().to_string();
+    let base = [
+        ("HOME", home_path.as_str()),
+        ("PGSYSCONFDIR", home_path.as_str()),
+    ];
+    let mut rows = Vec::new();
+    for url in [
+        "postgres:///?service=shop",
+        "postgres://u:p@h:1/d?service=shop",
+        "postgres://u@/?service=other&port=7",
+        "postgres:///d?service=empty",
+        "postgres:///d?service=central",
+        "postgres:///d?service=missing",
+        "postgres:///d?service=sho",
+        "postgres:///d",
+    ] {
+        rows.push(row(url, &base));
+        rows.push(row(
+            url,
+            &[base[0], base[1], ("PGUSER", "e"), ("PGPORT", "9")],
+        ));
+        rows.push(row(
+            url,
+            &[("PGSERVICEFILE", &named), ("PGSERVICE", "other")],
+        ));
+        rows.push(row(url, &[base[0], base[1], ("PGSERVICE", "missing")]));
+    }
+    assert_same(&rows);
+    let _ = std::fs::remove_dir_all(home);
+}
+
+#[test]
+fn password_files_are_read_as_libpq_reads_them() {
+    let lines = "# comment\ndb:5432:shop:app:plain\ndb:6000:*:app:port\ndb:*:*:e\\:x:with\\:colon\\\\\n\
+                 localhost:*:*:app:local\n/run/pg:*:*:app:socket\n10.0.0.9:*:*:app:address\nshort:1:2\n*:*:last:*:rest \n";
+    let home = directory(
+        "passwords",
+        &[(".pgpass", lines), ("named", "*:*:*:*:named\n")],
+    );
+    let home_path = home.display().to_string();
+    let named = home.join("named").display().to_string();
+    let mut rows = Vec::new();
+    for url in [
+        "postgres://app@db/shop",
+        "postgres://app:own@db/shop",
+        "postgres://app@db:6000/x",
+        "postgres://e%3Ax@db/shop",
+        "postgres://app@localhost/shop",
+        "postgres://app@/shop",
+        "postgres://app@/shop?host=/var/run/postgresql",
+        "postgres://app@/shop?host=/run/pg",
+        "postgres://app@/shop?hostaddr=10.0.0.9",
+        "postgres://app@db/shop?hostaddr=10.0.0.9",
+        "postgres://app@short:1/2",
+        "postgres://who@ever/last",
+        "postgres://who@ever/other",
+    ] {
+        rows.push(row(url, &[("HOME", &home_path)]));
+        rows.push(row(
+            url,
+            &[("HOME", "/nonexistent"), ("PGPASSFILE", &named)],
+        ));
+        rows.push(row(
+            url,
+            &[("HOME", &home_path), ("PGPASSWORD", "variable")],
+        ));
+        rows.push(row(
+            &format!(
+                "{url}{}passfile={named}",
+                if url.contains('?') { '&' } else { '?' }
+            ),
+            &[("HOME", &home_path)],
+        ));
+    }
+    assert_same(&rows);
+    let _ = std::fs::remove_dir_all(home);
+}
+
 #[test]
 fn what_libpq_accepts_means_the_same_here() {
     let rows = rows();

@@ -236,4 +236,6 @@ fn presentable(text: &OsStr) -> String {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;

@@ -179,14 +179,49 @@ fn ssl_word(value: &str) -> String {
     }
 }
 
-/// Names the parameter, unless it may be something else that was not encoded.
+/// Parameters of libpq and of drivers that mean nothing to a login.
+const PASSED_OVER: [&str; 36] = [
+    "charset",
+    "client_encoding",
+    "connection_limit",
+    "currentSchema",
+    "encoding",
+    "fallback_application_name",
+    "gssencmode",
+    "keepalives",
+    "keepalives_count",
+    "keepalives_idle",
+    "keepalives_interval",
+    "krbsrvname",
+    "load_balance_hosts",
+    "max_protocol_version",
+    "min_protocol_version",
+    "pgbouncer",
+    "pool",
+    "pool_max_conns",
+    "pool_timeout",
+    "prepared_statement_cache_size",
+    "replication",
+    "require_auth",
+    "requirepeer",
+    "schema",
+    "search_path",
+    "serverVersion",
+    "socket_timeout",
+    "ssl_max_protocol_version",
+    "ssl_min_protocol_version",
+    "sslaccept",
+    "sslcompression",
+    "sslcrl",
+    "sslsni",
+    "statement_cache_size",
+    "tcp_user_timeout",
+    "timezone",
+];
+
+/// Names the parameter when it is a known one; anything else may be a piece of a password that was not encoded.
 fn pass_over(name: &str) {
-    let is_name = name.len() <= 40
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
-    log::debug!(
-        "the database URL's parameter {} is passed over",
-        if is_name { name } else { "with an odd name" }
-    );
+    let known = PASSED_OVER.iter().find(|known| **known == name);
+    let shown = known.unwrap_or(&"of another name");
+    log::debug!("the database URL's parameter {shown} is passed over");
 }

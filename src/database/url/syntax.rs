@@ -128,33 +128,34 @@ fn after_scheme(text: &str) -> Result<&str, String> {
 /// Where the `@` is that ends user and password.
 ///
 /// By the book the authority ends at the first `/`, `?` or `#`; real passwords hold those and `@` too, not encoded.
-/// So it is the last `@`, except that one behind a proper authority's `?name=` belongs to that parameter.
+/// So it is the first `@` with a proper authority behind it and no other `@` before that one's `?name=`, from where on
+/// an `@` belongs to a parameter.
 fn end_of_userinfo(rest: &str) -> Option<usize> {
-    let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
-    let proper = addresses(&authority[authority.rfind('@').map_or(0, |at| at + 1)..]).is_ok();
-    let end = if proper {
-        query_start(rest, authority.len())
-    } else {
-        rest.len()
-    };
-    rest[..end].rfind('@')
+    let mut end = None;
+    loop {
+        let start = end.map_or(0, |at| at + 1);
+        let Some(next) = rest[start..].find('@') else {
+            return end;
+        };
+        let location = &rest[start..start + next];
+        let authority = location.find(['/', '?', '#']).map(|at| &location[..at]);
+        if authority.is_some_and(|authority| {
+            addresses(authority).is_ok() && has_query(&location[authority.len()..])
+        }) {
+            return end;
+        }
+        end = Some(start + next);
+    }
 }
 
-/// Where the first `?name=` at or behind `from` begins, else the end.
-fn query_start(rest: &str, from: usize) -> usize {
-    let is_query = |at: &usize| {
-        let name = rest[at + 1..].split('=').next().unwrap_or_default();
-        name.len() < rest.len() - at - 1
-            && !name.is_empty()
-            && name
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-    };
-    rest[from..]
-        .match_indices('?')
-        .map(|(at, _)| from + at)
-        .find(is_query)
-        .unwrap_or(rest.len())
+/// Whether there is a `?name=` in it.
+fn has_query(text: &str) -> bool {
+    text.match_indices('?').any(|(at, _)| {
+        let behind = &text.as_bytes()[at + 1..];
+        let is_name = |byte: &&u8| byte.is_ascii_alphanumeric() || **byte == b'_';
+        let name = behind.iter().take_while(is_name).count();
+        name > 0 && behind.get(name) == Some(&b'=')
+    })
 }
 
 /// `host[:port][,host[:port]]...`

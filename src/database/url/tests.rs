@@ -1,4 +1,5 @@
 mod libpq;
+mod properties;
 
 use super::*;
 

@@ -8,14 +8,14 @@ use super::super::*;
 use super::{Row, rows};
 
 /// What libpq says to a URL.
-struct Answer {
+pub(super) struct Answer {
     error: String,
     values: BTreeMap<String, String>,
 }
 
 impl Answer {
     /// Whether libpq understands it and would connect; names do not resolve where it is asked.
-    fn accepts(&self) -> bool {
+    pub(super) fn accepts(&self) -> bool {
         let refused = [
             "invalid ",
             "missing ",
@@ -56,7 +56,7 @@ impl Answer {
 }
 
 /// The answers of libpq, in a network namespace where nothing can be reached.
-fn ask(rows: &[Row]) -> Vec<Answer> {
+pub(super) fn ask(rows: &[Row]) -> Vec<Answer> {
     let mut child = Command::new("unshare")
         .args(["--net", "/usr/bin/python3", "-c", include_str!("libpq.py")])
         .stdin(Stdio::piped())
@@ -101,7 +101,7 @@ fn answer(text: &str) -> Answer {
 }
 
 /// What portero makes of a URL, in the same words.
-fn ours(url: &PostgresUrl) -> BTreeMap<&'static str, String> {
+pub(super) fn ours(url: &PostgresUrl) -> BTreeMap<&'static str, String> {
     let servers = url.servers.iter().map(|server| {
         let host = match &server.host {
             Host::Tcp(name) => name.clone(),
@@ -146,7 +146,7 @@ fn ours(url: &PostgresUrl) -> BTreeMap<&'static str, String> {
 }
 
 /// libpq's answer in those words.
-fn theirs(answer: &Answer) -> BTreeMap<&'static str, String> {
+pub(super) fn theirs(answer: &Answer) -> BTreeMap<&'static str, String> {
     let camel = |keyword| {
         let words = answer.get(keyword).split('-');
         let capital = |word: &str| word[..1].to_ascii_uppercase() + &word[1..];
@@ -215,7 +215,7 @@ fn assert_same(rows: &[Row]) {
     }
 }
 
-fn row(url: &str, env: &[(&str, &str)]) -> Row {
+pub(super) fn row(url: &str, env: &[(&str, &str)]) -> Row {
     Row {
         url: url.into(),
         shown: String::new(),

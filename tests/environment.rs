@@ -10,6 +10,9 @@
 
 mod common;
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
 use common::Run;
 
 fn with(options: &[&str], environment: &[(&str, &str)], command: &[&str]) -> Run {
@@ -268,4 +271,20 @@ fn another_name_for_the_port_follows_the_platforms_and_can_be_told_apart_by_its_
     .assert_exit(125)
     .assert_one_error_line()
     .assert_stderr_contains("PORT='tcp://10.0.0.1:80' is not a port");
+}
+
+#[test]
+fn bytes_that_are_no_text_survive_in_values_and_in_arguments() {
+    let raw = |bytes: &'static [u8]| OsStr::from_bytes(bytes);
+    let script = "printf %s \"$RAW$1$COPY\" | od -An -tx1";
+    let finished = Run::as_pid1()
+        .env("RAW", raw(b"\xff\xfe"))
+        .env("PORTERO_DEFAULT", raw(b"COPY=<${RAW}\xc0>"))
+        .args(["--expand-args", "--", "sh", "-c", script, "sh"])
+        .arg(raw(b"[\x80${RAW}\xf5]"))
+        .finish();
+    finished
+        .assert_exit(0)
+        .assert_stdout(" ff fe 5b 80 ff fe f5 5d 3c ff fe c0 3e\n")
+        .assert_stderr("");
 }

@@ -283,3 +283,62 @@ fn no_warning_no_error_and_no_dry_run_shows_what_may_be_a_password_in_a_command(
         .assert_never_says("hunter2")
         .assert_stdout_contains("b=c");
 }
+
+#[test]
+fn a_default_whose_name_says_password_is_not_shown_in_a_dry_run() {
+    for name in [
+        "DB_PASSWORD",
+        "db_passwd",
+        "API_KEY",
+        "AUTH_TOKEN",
+        "CLIENT_SECRET",
+    ] {
+        let default = format!("{name}=hunter2");
+        Run::portero()
+            .args([
+                "--dry-run",
+                "--default",
+                &default,
+                "--default",
+                "MODE=plain",
+                "--",
+                "true",
+            ])
+            .finish()
+            .assert_exit(0)
+            .assert_never_says("hunter2")
+            .assert_stdout_contains(&format!("{name}=***"))
+            .assert_stdout_contains("MODE=plain");
+    }
+}
+
+#[test]
+fn a_secret_file_that_no_variable_can_hold_is_refused_by_the_variables_name() {
+    let directory = TempDir::new();
+    let with = |file: PathBuf| {
+        Run::portero()
+            .env("TOKEN_FILE", file)
+            .args(["--secret", "TOKEN", "--", "sh", "-c", "echo ${#TOKEN}"])
+            .finish()
+    };
+    let largest = 128 * 1024 - 256;
+    let file = |length: usize| directory.file("token", &"x".repeat(length));
+    with(file(largest))
+        .assert_exit(0)
+        .assert_stdout(&format!("{largest}\n"));
+    let table = [
+        (file(largest + 1), "TOKEN is larger than"),
+        (PathBuf::from("/dev/zero"), "TOKEN has a NUL byte"),
+        (
+            directory.join("missing"),
+            "can't read the secret TOKEN from",
+        ),
+        (directory.path().into(), "can't read the secret TOKEN from"),
+    ];
+    for (file, said) in table {
+        with(file)
+            .assert_exit(125)
+            .assert_one_error_line()
+            .assert_stderr_contains(said);
+    }
+}

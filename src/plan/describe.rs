@@ -122,13 +122,26 @@ fn environment(resolved: &Resolved) -> String {
     let mut text = String::new();
     for name in &resolved.set {
         let value = resolved.environment.get(name).unwrap_or_default();
+        let value = if sounds_secret(name) {
+            "***".into()
+        } else {
+            redacted(value, resolved)
+        };
         line(
             &mut text,
             "environment",
-            &format!("{}={}", name.display(), redacted(value, resolved)),
+            &format!("{}={value}", name.display()),
         );
     }
     text
+}
+
+/// Whether a variable's name says that its value is nobody's business, also where no `--secret` says it.
+fn sounds_secret(name: &OsStr) -> bool {
+    let name = name.to_string_lossy().to_ascii_uppercase();
+    ["PASS", "SECRET", "TOKEN", "KEY", "CREDENTIAL"]
+        .iter()
+        .any(|word| name.contains(word))
 }
 
 fn rules(supervision: &Supervision) -> String {

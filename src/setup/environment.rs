@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 use std::ffi::{CStr, CString, OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
 
 use super::expand::{expand, is_name};
 use crate::cli::{Opt, is_own_variable};
@@ -165,7 +168,7 @@ fn read_secret(resolved: &mut Resolved, name: &str) -> Result<(), Failure> {
             "{name} and {file_variable} are both set: which one counts? Remove one"
         )));
     }
-    let mut value = std::fs::read(&path).map_err(|error| {
+    let mut value = read_at_most(Path::new(&path), MAX_SECRET + 2).map_err(|error| {
         let path = path.display();
         Failure::failed(format!(
             "can't read the secret {name} from {path} ({file_variable}): {error}"
@@ -182,12 +185,28 @@ fn read_secret(resolved: &mut Resolved, name: &str) -> Result<(), Failure> {
             "the secret {name} has a NUL byte, which no variable can hold"
         )));
     }
+    if value.len() > MAX_SECRET {
+        return Err(Failure::failed(format!(
+            "the secret {name} is larger than the {MAX_SECRET} bytes that a variable can hold: hand the file itself to COMMAND"
+        )));
+    }
     let value = OsString::from_vec(value);
     resolved.environment.remove(&file_variable);
     resolved.environment.set(name, &value);
     resolved.set.push(name.into());
     resolved.secrets.push(value);
     Ok(())
+}
+
+/// A variable has at most 128 KiB (`execve(2)`, `MAX_ARG_STRLEN`), with some for its name.
+const MAX_SECRET: usize = 128 * 1024 - 256;
+
+/// The first `limit` bytes: a path that turns out to be /dev/zero must not take all memory.
+fn read_at_most(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(limit).unwrap_or(u64::MAX);
+    File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// PORT is validated wherever it came from: a platform that does not expand `$PORT` is a well-known crash loop.

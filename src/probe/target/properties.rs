@@ -2,6 +2,8 @@
 //!
 //! `PROPTEST_CASES=10000000 cargo test --release properties` is the long form.
 
+#![allow(clippy::format_collect, clippy::format_push_string)]
+
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::time::{Duration, Instant};

@@ -1,5 +1,7 @@
 //! What holds for every well-formed URL: it means what it means to libpq, password included.
 
+#![allow(clippy::format_collect, clippy::format_push_string)]
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::sys;
+use log::kv::{Key, Value, VisitSource};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 /// How a line looks.
@@ -15,7 +16,7 @@ pub enum Format {
     /// `portero: message`.
     #[default]
     Text,
-    /// `{"time":…,"level":…,"message":…}`.
+    /// `{"time":…,"level":…,"message":…}`, and the record's own keys behind these.
     Json,
 }
 
@@ -60,7 +61,15 @@ impl Log for Logger {
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
-            write_line(self.0, record.level(), &record.args().to_string());
+            let message = without_secrets(&record.args().to_string());
+            match self.0 {
+                Format::Text => write_text(&text(record.level(), &message)),
+                Format::Json => {
+                    let mut data = Data::default();
+                    let _ = record.key_values().visit(&mut data);
+                    write_text(&json(record.level(), &message, &data.0));
+                }
+            }
         }
     }
 
@@ -72,9 +81,31 @@ pub fn write_line(format: Format, level: Level, message: &str) {
     let message = without_secrets(message);
     let line = match format {
         Format::Text => text(level, &message),
-        Format::Json => json(level, &message),
+        Format::Json => json(level, &message, ""),
     };
+    write_text(&line);
+}
+
+fn write_text(line: &str) {
     sys::without_sigpipe(|| std::io::stderr().write_all(line.as_bytes()));
+}
+
+/// The keys and values of a record as members of a JSON object, each with a comma before it.
+#[derive(Default)]
+struct Data(String);
+
+impl<'kvs> VisitSource<'kvs> for Data {
+    fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), log::kv::Error> {
+        let _ = write!(self.0, ",\"{key}\":");
+        if let Some(number) = value.to_u64() {
+            let _ = write!(self.0, "{number}");
+        } else {
+            self.0.push('"');
+            escape(&without_secrets(&value.to_string()), &mut self.0);
+            self.0.push('"');
+        }
+        Ok(())
+    }
 }
 
 /// Says why the run ends, also to Kubernetes' termination log when there is one.
@@ -105,7 +136,7 @@ fn text(level: Level, message: &str) -> String {
     format!("portero: {mark}{message}\n")
 }
 
-fn json(level: Level, message: &str) -> String {
+fn json(level: Level, message: &str, data: &str) -> String {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
@@ -116,7 +147,9 @@ fn json(level: Level, message: &str) -> String {
         now.subsec_millis()
     );
     escape(message, &mut line);
-    line.push_str("\"}\n");
+    line.push('"');
+    line.push_str(data);
+    line.push_str("}\n");
     line
 }
 
@@ -145,7 +178,7 @@ mod tests {
             text(Level::Warn, nasty),
             "portero: warning: a \"quoted\" back\\slash \n"
         );
-        let line = json(Level::Error, nasty);
-        assert!(line.ends_with(",\"level\":\"error\",\"message\":\"a \\\"quoted\\\"\\u000aback\\\\slash\\u0007\"}\n"), "{line}");
+        let line = json(Level::Error, nasty, ",\"limit_ms\":5");
+        assert!(line.ends_with(",\"level\":\"error\",\"message\":\"a \\\"quoted\\\"\\u000aback\\\\slash\\u0007\",\"limit_ms\":5}\n"), "{line}");
     }
 }

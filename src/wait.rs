@@ -14,8 +14,15 @@ use crate::plan::WaitPlan;
 use crate::probe::target::Target;
 use crate::probe::{self, Deadline, Question, Readiness, words};
 
-/// The pause after the first try.
+/// The shortest pause between two tries.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
+
+/// A pause is at most the time waited so far divided by this: in the first five seconds that is at most 200 ms, so that
+/// readiness is noticed within 100 ms in the median.
+const NOT_YET_SHARE: u32 = 25;
+
+/// The same after a refusal, which changes rarely, and whose repetition fills the server's log.
+const REFUSED_SHARE: u32 = 4;
 
 /// How long one try may take: a connection that hangs must not use up the whole wait.
 const TRY_LIMIT: Duration = Duration::from_secs(5);
@@ -77,7 +84,7 @@ type Answer = (usize, Readiness);
 impl Asker {
     /// Tells every answer; ends when one is ready or nobody listens any more.
     fn ask_until_ready(&self, answers: &Sender<Answer>) {
-        let mut pause = FIRST_PAUSE.min(self.max_interval);
+        let started = Instant::now();
         loop {
             let answer = probe::ask(
                 &self.target,
@@ -85,13 +92,24 @@ impl Asker {
                 Deadline::after(Some(self.try_limit)),
             );
             let ready = matches!(answer, Readiness::Ready(_));
+            let refused = matches!(answer, Readiness::Refused(_));
             if answers.send((self.index, answer)).is_err() || ready {
                 return;
             }
+            let pause = pause_after(started.elapsed(), refused).min(self.max_interval);
             thread::sleep(with_jitter(pause));
-            pause = (pause * 2).min(self.max_interval);
         }
     }
+}
+
+/// The longest pause after a try, this long into the wait: it grows with the time that was waited in vain.
+fn pause_after(waited: Duration, refused: bool) -> Duration {
+    let share = if refused {
+        REFUSED_SHARE
+    } else {
+        NOT_YET_SHARE
+    };
+    (waited / share).max(FIRST_PAUSE)
 }
 
 /// Between half of `pause` and all of it, so that replicas that started together do not knock together.
@@ -184,7 +202,8 @@ impl<'a> Vigil<'a> {
             let limit = self.limit.map_or("without a limit".to_owned(), |limit| {
                 format!("up to {}", words::duration(limit))
             });
-            info!("waiting for {} ({limit})", names.join(", "));
+            let names = names.join(", ");
+            info!(event = "waiting", targets:% = names, limit_ms = self.limit.map_or(0, millis); "waiting for {names} ({limit})");
         }
     }
 
@@ -198,10 +217,18 @@ impl<'a> Vigil<'a> {
             return;
         };
         let target = watched.target;
+        let elapsed_ms = millis(elapsed);
         match &answer {
-            Readiness::Ready(_) => info!("{target} is ready after {}", words::duration(elapsed)),
-            Readiness::NotYet(reason) if watched.is_news(reason) => info!("{target}: {reason}"),
+            Readiness::Ready(_) => info!(
+                event = "ready", target:% = target, elapsed_ms;
+                "{target} is ready after {}", words::duration(elapsed)
+            ),
+            Readiness::NotYet(reason) if watched.is_news(reason) => info!(
+                event = "not_yet", target:% = target, reason, elapsed_ms;
+                "{target}: {reason}"
+            ),
             Readiness::Refused(reason) if watched.is_news(reason) => warn!(
+                event = "refused", target:% = target, reason, elapsed_ms, check = what_to_check(target, reason);
                 "{target}: {reason}; it answers, and says no: waiting will hardly change that; check {}",
                 what_to_check(target, reason)
             ),
@@ -212,11 +239,13 @@ impl<'a> Vigil<'a> {
 
     fn show_life(&mut self, elapsed: Duration) {
         self.announce();
+        let (elapsed_ms, limit_ms) = (millis(elapsed), self.limit.map_or(0, millis));
         let elapsed = words::duration(elapsed);
         let limit = self.limit.map_or("no limit".to_owned(), words::duration);
         let of = if self.limit.is_some() { " of " } else { ", " };
         for watched in self.outstanding() {
             info!(
+                event = "still_waiting", target:% = watched.target, reason = watched.reason(), elapsed_ms, limit_ms;
                 "still waiting for {} ({elapsed}{of}{limit}): {}",
                 watched.target,
                 watched.reason()
@@ -269,6 +298,11 @@ impl Watched<'_> {
         self.said.push(reason.to_owned());
         true
     }
+}
+
+/// For JSON, where 0 is no limit.
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Where to look when a target says no: by the SQLSTATE in the reason, else by the kind of target.

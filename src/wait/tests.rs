@@ -205,6 +205,23 @@ fn reasons_that_never_repeat_do_not_flood_the_log() {
 }
 
 #[test]
+fn pauses_grow_with_the_time_waited_and_faster_after_a_refusal() {
+    let millis = |waited, refused| pause_after(Duration::from_millis(waited), refused).as_millis();
+    let table = [
+        (0, 50, 50),
+        (1000, 50, 250),
+        (5000, 200, 1250),
+        (25_000, 1000, 6250),
+    ];
+    for (waited, not_yet, refused) in table {
+        assert_eq!(
+            (millis(waited, false), millis(waited, true)),
+            (not_yet, refused)
+        );
+    }
+}
+
+#[test]
 fn pauses_vary_but_never_exceed_their_length() {
     let pause = Duration::from_secs(1);
     let drawn: Vec<_> = (0..100).map(|_| with_jitter(pause)).collect();

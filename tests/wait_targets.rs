@@ -1,0 +1,233 @@
+//! Every kind of target, by itself and by the name of a variable: waited for side by side, told in text and as JSON.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::pedantic,
+    missing_docs
+)]
+
+mod common;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::postgres::{PASSWORD, Postgres, certificates};
+use common::server::{http_answer, unused_port};
+use common::{Finished, Process, Run, Server, TempDir, tool};
+use nix::sys::signal::Signal;
+
+/// Answers one HTTP request after the other on a unix socket; it ends with the test.
+fn http_on_socket(path: PathBuf) {
+    let listener = UnixListener::bind(path).unwrap();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.read(&mut [0; 1024]);
+            let _ = stream.write_all(http_answer(204, "").as_bytes());
+        }
+    });
+}
+
+/// An https server with a certificate for 127.0.0.1 that `ca.crt` signed.
+fn https(directory: &Path, port: u16) -> Process {
+    let file = |name| directory.join(name).display().to_string();
+    Run::program(tool("openssl"))
+        .args([
+            "s_server",
+            "-www",
+            "-quiet",
+            "-accept",
+            &format!("127.0.0.1:{port}"),
+        ])
+        .args(["-cert", &file("server.crt"), "-key", &file("server.key")])
+        .start()
+}
+
+#[test]
+fn every_kind_of_target_that_comes_late_is_waited_for_by_itself_and_by_a_variables_name() {
+    let directory = TempDir::new();
+    certificates(directory.path(), 0, 0);
+    let [tcp, bare, web, secure] = std::array::from_fn(|_| unused_port());
+    let path = |name: &str| directory.join(name).display().to_string();
+    let mut database = Postgres::prepare();
+    let targets = [
+        ("TCP", format!("tcp://127.0.0.1:{tcp}")),
+        ("BARE", format!("127.0.0.1:{bare}")),
+        (
+            "WEB",
+            format!("http://127.0.0.1:{web}/up?token=s3cret-token"),
+        ),
+        ("SECURE", format!("https://127.0.0.1:{secure}/")),
+        ("SOCKET", format!("unix://{}", path("a.sock"))),
+        ("WEB_SOCKET", format!("http+unix://{}:/up", path("b.sock"))),
+        ("FILE", format!("file://{}", path("ready"))),
+        ("DATABASE_URL", database.url("postgres")),
+    ];
+    let mut run = Run::as_pid1().args([
+        "wait",
+        "--wait-timeout",
+        "60s",
+        "--ca-cert",
+        &path("ca.crt"),
+    ]);
+    for (name, target) in &targets {
+        run = run.env(name, target).args([name, target.as_str()]);
+    }
+    let mut process = run.start();
+    // Each says why it is waited for.
+    process.until(
+        |process| process.stderr().lines().count() > targets.len() * 2,
+        "a line for each",
+    );
+    let _tcp = Server::accepting(&format!("127.0.0.1:{tcp}"));
+    let _bare = Server::accepting(&format!("127.0.0.1:{bare}"));
+    let _web = Server::answering_on(&format!("127.0.0.1:{web}"), http_answer(302, ""));
+    let _secure = https(directory.path(), secure);
+    let _socket = UnixListener::bind(path("a.sock")).unwrap();
+    http_on_socket(directory.join("b.sock"));
+    fs::write(path("ready"), "").unwrap();
+    database.launch();
+    let finished = process.wait();
+    finished
+        .assert_exit(0)
+        .assert_never_says(PASSWORD)
+        .assert_never_says("s3cret-token");
+    for (name, _) in &targets {
+        let ready = |line: &str| {
+            line.starts_with(&format!("portero: {name} (")) && line.contains(") is ready after ")
+        };
+        assert!(
+            finished.stderr.lines().any(ready),
+            "{name} is never ready{finished}"
+        );
+    }
+    let ready = finished.stderr.matches(" is ready after ").count();
+    assert_eq!(ready, targets.len() * 2, "both ways of naming{finished}");
+}
+
+/// The lines of stderr, read by another program's parser, as `key=value` joined by `|`.
+fn by_python(finished: &Finished) -> Vec<String> {
+    let script = "import json, sys\nfor line in sys.stdin:\n  print('|'.join(f'{k}={v}' for k, v in json.loads(line).items()))";
+    let mut child = Command::new(tool("python3"))
+        .args(["-c", script])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(finished.stderr.as_bytes())
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "not JSON{finished}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().map(String::from).collect()
+}
+
+#[test]
+fn json_lines_say_the_same_as_data() {
+    let port = unused_port();
+    let ready = Server::accepting("127.0.0.1:0");
+    let stranger = Server::start(|mut stream| {
+        let _ = stream.read(&mut [0; 8]);
+        let _ = stream.write_all(b"HTTP/1.1 400 \"Bad\" Request\r\n\r\n");
+    });
+    let (gone, there) = (format!("127.0.0.1:{port}"), ready.address().to_string());
+    let database = format!("postgres://u:{PASSWORD}@{}/d", stranger.address());
+    let finished = Run::portero()
+        .args([
+            "wait",
+            "--log-format",
+            "json",
+            "--wait-timeout",
+            "6s",
+            &gone,
+            &there,
+            "DB",
+        ])
+        .env("DB", database)
+        .finish();
+    finished.assert_exit(125).assert_never_says(PASSWORD);
+    let lines = by_python(&finished);
+    let has = |parts: &[&str]| {
+        let found = lines
+            .iter()
+            .any(|line| parts.iter().all(|part| line.contains(part)));
+        assert!(found, "no line has {parts:?}{finished}");
+    };
+    let (gone, there) = (format!("|target={gone}|"), format!("|target={there}|"));
+    has(&[
+        "|level=info|",
+        "|message=waiting for 127",
+        "|event=waiting|",
+        "|limit_ms=6000",
+    ]);
+    has(&[
+        "|event=not_yet|",
+        &gone,
+        "|reason=connection refused (ECONNREFUSED)|",
+        "|elapsed_ms=",
+    ]);
+    has(&["|event=ready|", &there, "|elapsed_ms="]);
+    has(&[
+        "|level=warn|",
+        "|event=refused|",
+        "|target=DB (postgres://u@",
+        "says \"HTTP/1.1 400 \\\"Bad\\\" Request\"",
+        "|check=host and port of its URL",
+    ]);
+    has(&[
+        "|event=still_waiting|",
+        &gone,
+        "|reason=connection refused",
+        "|limit_ms=6000",
+    ]);
+    has(&["|level=error|", "|message=not ready after 6s: "]);
+}
+
+#[test]
+fn wait_as_pid_1_ends_at_once_also_amid_a_try_that_hangs() {
+    let silent = Server::silent();
+    for target in [
+        format!("postgres://u:{PASSWORD}@{}/d", silent.address()),
+        format!("http://{}/", silent.address()),
+        format!("postgres://u:{PASSWORD}@never.invalid/d"),
+    ] {
+        let before = silent.connections();
+        let mut process = Run::as_pid1()
+            .args(["wait", "URL"])
+            .env("URL", &target)
+            .start();
+        process.until_stderr("waiting for URL (");
+        process.until(
+            |_| target.contains("never") || silent.connections() > before,
+            "a try",
+        );
+        let start = Instant::now();
+        process.signal(Signal::SIGTERM);
+        process.wait().assert_exit(143).assert_never_says(PASSWORD);
+        let took = start.elapsed();
+        // A try would last five seconds.
+        assert!(took < Duration::from_secs(2), "{target}: took {took:?}");
+    }
+}
+
+#[test]
+fn without_a_user_anywhere_the_remedy_is_said_at_once() {
+    let start = Instant::now();
+    Run::portero()
+        .args(["wait", "postgres://127.0.0.1:1/d"])
+        .user(61_234, 61_234)
+        .finish()
+        .assert_exit(125)
+        .assert_stderr_contains("put a user into the URL or set PGUSER")
+        .assert_one_error_line();
+    assert!(start.elapsed() < Duration::from_secs(20), "it waited");
+}

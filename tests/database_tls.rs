@@ -11,16 +11,23 @@
 mod common;
 
 use std::fs;
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use common::postgres::{PASSWORD, Postgres, programs};
-use common::{DEADLINE, Ended, Finished, Run, TempDir, poll_until};
+use common::{DEADLINE, Ended, Finished, Run, Server, TempDir, poll_until};
 use nix::unistd::User;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
 };
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection};
 
 const MODES: [&str; 6] = [
     "disable",
@@ -453,5 +460,69 @@ fn the_roots_of_the_system_are_trusted_by_name_and_by_default() {
                 .env("SSL_CERT_FILE", tls.files.join(roots));
             tls.run(run, &url).assert_exit(code);
         }
+    }
+}
+
+/// Ends TLS, which has to come first and with libpq's ALPN, in front of a server that knows nothing of it.
+fn direct_tls(data: &Path, server: u16) -> Server {
+    let chain = CertificateDer::pem_file_iter(data.join("chain.crt")).unwrap();
+    let key = PrivateKeyDer::from_pem_file(data.join("server.key")).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain.map(Result::unwrap).collect(), key)
+        .unwrap();
+    config.alpn_protocols = vec![b"postgresql".to_vec()];
+    let config = Arc::new(config);
+    Server::start(move |mut client| {
+        let mut tls = ServerConnection::new(Arc::clone(&config)).unwrap();
+        while tls.is_handshaking() {
+            if tls.complete_io(&mut client).is_err() {
+                return;
+            }
+        }
+        if tls.alpn_protocol() == Some(b"postgresql") {
+            let mut server = TcpStream::connect(("127.0.0.1", server)).unwrap();
+            client.set_nonblocking(true).unwrap();
+            server.set_nonblocking(true).unwrap();
+            let mut client = rustls::StreamOwned::new(tls, client);
+            while pass(&mut client, &mut server) && pass(&mut server, &mut client) {
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+    })
+}
+
+/// Hands on what there is to read; false at the end.
+fn pass(from: &mut impl Read, to: &mut impl Write) -> bool {
+    let mut buffer = [0; 4096];
+    match from.read(&mut buffer) {
+        Ok(0) => false,
+        Ok(count) => to.write_all(&buffer[..count]).is_ok() && to.flush().is_ok(),
+        Err(error) => error.kind() == ErrorKind::WouldBlock,
+    }
+}
+
+#[test]
+fn direct_negotiation_speaks_tls_from_the_first_byte_with_alpn() {
+    let (files, home, server) = (TempDir::new(), TempDir::new(), Postgres::start());
+    let data = server.socket_directory().join("data");
+    certificates(&data, &files);
+    let proxy = direct_tls(&data, server.port());
+    for (negotiation, code) in [("direct", 0), ("postgres", 1)] {
+        let url = format!(
+            "postgres://postgres:{PASSWORD}@localhost:{}/postgres?hostaddr=127.0.0.1&sslmode=verify-full&sslrootcert={}&sslnegotiation={negotiation}",
+            proxy.port(),
+            files.join("root.crt").display()
+        );
+        Run::portero()
+            .args(["healthcheck", "--timeout", "20s", "URL"])
+            .env("URL", url)
+            .env("HOME", home.path())
+            .finish()
+            .assert_exit(code)
+            .assert_never_says(PASSWORD);
     }
 }

@@ -11,6 +11,7 @@ pub mod process;
 pub mod redis;
 pub mod server;
 pub mod terminal;
+pub mod tls;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -37,6 +37,7 @@ need docker.io test -x /usr/bin/docker
 need docker.io command -v dockerd
 need docker-compose command -v docker-compose
 need debootstrap command -v debootstrap
+need iproute2 command -v ip
 need procps command -v ps
 need libcap2-bin command -v setcap
 need iproute2 command -v ip

@@ -170,6 +170,7 @@ pub(super) fn ask(url: &HttpUrl, question: &Question, deadline: Deadline) -> Rea
     let parts = TransportParts::new(Transport::new(link, expectation.request_size(&url.uri)));
     let response = match agent(parts).run(request) {
         Ok(response) => response,
+        Err(ureq::Error::Io(error)) if is_end(&error) && may_speak_tls(url) => return closed(),
         Err(error) => return explain(error, deadline),
     };
     let status = response.status().as_u16();
@@ -263,6 +264,23 @@ fn body_contains(response: Response<Body>, text: &[u8]) -> io::Result<bool> {
     }
 }
 
+/// Whether the server hung up, in an orderly way or not.
+fn is_end(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), UnexpectedEof | ConnectionReset | BrokenPipe)
+}
+
+fn may_speak_tls(url: &HttpUrl) -> bool {
+    !url.tls && !matches!(url.place, Place::Socket(_))
+}
+
+/// What a server does that crashes over the request, or that is OpenSSL and was asked without TLS.
+fn closed() -> Readiness {
+    Readiness::NotYet(
+        "it closed the connection without an answer (with TLS it is https://)".to_owned(),
+    )
+}
+
 /// What an error of the request means for readiness.
 fn explain(error: ureq::Error, deadline: Deadline) -> Readiness {
     match error {
@@ -272,7 +290,9 @@ fn explain(error: ureq::Error, deadline: Deadline) -> Readiness {
         }
         ureq::Error::Protocol(error) => {
             let text = error.to_string();
-            let reason = text.strip_prefix("http parse fail: ").unwrap_or(&text);
+            let prefixes = ["http parse fail: ", "http parse resulted in "];
+            let reason = prefixes.iter().find_map(|prefix| text.strip_prefix(prefix));
+            let reason = reason.unwrap_or(&text);
             Readiness::NotYet(format!(
                 "it does not speak HTTP: {}",
                 words::shortened(&words::printable(reason), 80)

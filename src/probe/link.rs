@@ -189,6 +189,9 @@ fn tls_refusal(error: &rustls::Error, plain: &str) -> String {
         Bad::NotValidYet | Bad::NotValidYetContext { .. } => {
             "it is not valid yet (is the clock right?)"
         }
+        Bad::BadSignature => {
+            "a CA of that name has signed it, but with another key; give its CA with --ca-cert"
+        }
         Bad::NotValidForName | Bad::NotValidForNameContext { .. } => "it is for another name",
         other => {
             let text = other.to_string();

@@ -56,6 +56,7 @@ pub fn tool(name: &str) -> PathBuf {
             "chown" | "env" | "cp" | "sleep" | "true" => "coreutils",
             "chown" | "chroot" | "env" | "cp" | "sleep" | "true" => "coreutils",
             "python3" => "python3 python3-venv",
+            "ip" => "iproute2",
             "ps" => "procps",
             "find" => "findutils",
             "setcap" => "libcap2-bin",

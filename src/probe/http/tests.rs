@@ -62,6 +62,8 @@ fn containing(text: &str) -> Expectation {
     }
 }
 
+const CLOSED: &str = "it closed the connection without an answer (with TLS it is https://)";
+
 #[test]
 fn the_status_decides() {
     let table = [
@@ -97,11 +99,8 @@ fn the_status_decides() {
             "HTTP/1.1 600 Odd\r\nContent-Length: 0\r\n\r\n",
             not_yet("status 600"),
         ),
-        ("", not_yet("it closed the connection without an answer")),
-        (
-            "HTTP/1.1 20",
-            not_yet("it closed the connection without an answer"),
-        ),
+        ("", not_yet(CLOSED)),
+        ("HTTP/1.1 20", not_yet(CLOSED)),
     ];
     for (response, answer) in table {
         assert_eq!(

@@ -465,9 +465,15 @@ pub fn standard_stream(number: RawFd) -> BorrowedFd<'static> {
     unsafe { BorrowedFd::borrow_raw(number) }
 }
 
-/// Gives back the pages of program code that the start has touched: the loop that is left for the years to come needs
-/// a few of them, which come back from the page cache when they are used.
-pub fn release_code() {
+/// Gives back the memory that the start has touched, its code and its part of the stack: the loop that is left for the
+/// years to come needs little of either.
+pub fn release_start() {
+    release_code();
+    release_stack();
+}
+
+/// Pages of code come back from the page cache when they are used.
+fn release_code() {
     unsafe extern "C" {
         /// The image's first byte, and the end of its code (ld's own symbols).
         static __executable_start: u8;
@@ -483,6 +489,27 @@ pub fn release_code() {
         libc::madvise(
             ptr::without_provenance_mut(start),
             end.saturating_sub(start),
+            libc::MADV_DONTNEED,
+        )
+    };
+}
+
+/// How deep the start may have been below the loop: parsing the command line takes some 20 kB.
+const STACK_OF_START: usize = 128 * 1024;
+
+/// The stack below the caller's frame comes back as zeroes.
+#[inline(never)]
+fn release_stack() {
+    let here = MaybeUninit::<u8>::uninit();
+    // The page of this frame stays, and the one below: `madvise` itself has a frame there.
+    let end = (here.as_ptr().addr() / PAGE).saturating_sub(1) * PAGE;
+    let start = end.saturating_sub(STACK_OF_START);
+    // SAFETY: at least a page below the stack pointer, where no frame of this one thread's is; no signal has a handler,
+    // which would be called there. Where nothing is mapped yet the call does nothing (madvise(2), ENOMEM).
+    unsafe {
+        libc::madvise(
+            ptr::without_provenance_mut(start),
+            end - start,
             libc::MADV_DONTNEED,
         )
     };

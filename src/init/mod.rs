@@ -36,7 +36,7 @@ pub fn run(mut plan: RunPlan) -> Result<Exit, Failure> {
     }
     let child = start(&command, &map, Place::OwnJob)?;
     drop(command);
-    sys::release_code();
+    sys::release_start();
     // From here on nothing of portero's own keeps a mount busy.
     let _ = nix::unistd::chdir("/");
     let outcome = supervise(child, &plan.supervision);

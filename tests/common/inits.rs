@@ -13,7 +13,8 @@ pub struct Init {
     pub name: &'static str,
     /// Its file.
     pub program: PathBuf,
-    options: &'static [&'static str],
+    /// By which it signals the group.
+    pub options: &'static [&'static str],
 }
 
 /// tini-static comes with tini.

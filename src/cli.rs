@@ -146,13 +146,13 @@ pub enum Asked {
 pub fn parse(arguments: &[OsString]) -> Result<Asked, Failure> {
     let (mode, arguments) = Mode::of(arguments);
     let mut typed = Typed::nothing(mode);
-    // `portero -- COMMAND`, the usual ENTRYPOINT, has nothing for clap to read, and clap is half of the start-up.
-    if mode == Mode::Run && arguments.first().is_some_and(|first| first == "--") {
-        typed.operands = arguments[1..].to_vec();
+    if let Some(operands) = plain_operands(mode, arguments) {
+        typed.operands = operands.to_vec();
         return Ok(Asked::Work(typed));
     }
     let program = OsString::from(mode.name());
-    match command(mode).try_get_matches_from(std::iter::once(&program).chain(arguments)) {
+    let line = || std::iter::once(&program).chain(arguments);
+    match command(mode, Texts::Left).try_get_matches_from(line()) {
         Ok(mut matches) => {
             typed.operands = matches.remove_many(OPERANDS).unwrap_or_default().collect();
             for option in options_of(mode) {
@@ -160,15 +160,30 @@ pub fn parse(arguments: &[OsString]) -> Result<Asked, Failure> {
             }
             Ok(Asked::Work(typed))
         }
-        Err(error)
-            if matches!(
-                error.kind(),
-                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
-            ) =>
-        {
-            Ok(Asked::Print(error.to_string()))
-        }
-        Err(error) => Err(usage_failure(mode, &error)),
+        Err(error) => match error.kind() {
+            ErrorKind::DisplayHelp => {
+                let help = command(mode, Texts::Given).try_get_matches_from(line());
+                let error = help.err().unwrap_or(error);
+                Ok(Asked::Print(error.to_string()))
+            }
+            ErrorKind::DisplayVersion => Ok(Asked::Print(error.to_string())),
+            _ => Err(usage_failure(mode, &error)),
+        },
+    }
+}
+
+/// All arguments, where there is no option among them. That is the usual way to be called (`portero -- COMMAND`,
+/// `portero healthcheck`), it has nothing for clap to read, and clap is half of the start-up.
+fn plain_operands(mode: Mode, arguments: &[OsString]) -> Option<&[OsString]> {
+    let is_option = |argument: &OsString| argument.as_encoded_bytes().starts_with(b"-");
+    match mode {
+        // What follows COMMAND is its own.
+        Mode::Run | Mode::Migrate => match arguments {
+            [first, rest @ ..] if first == "--" => Some(rest),
+            [first, ..] if is_option(first) => None,
+            _ => Some(arguments),
+        },
+        Mode::Wait | Mode::Healthcheck => (!arguments.iter().any(is_option)).then_some(arguments),
     }
 }
 
@@ -188,7 +203,14 @@ pub fn options_of(mode: Mode) -> impl Iterator<Item = &'static OptionSpec> {
     OPTIONS.iter().filter(move |option| option.is_of(mode))
 }
 
-fn command(mode: Mode) -> Command {
+/// Whether help texts are made: nobody reads them unless they are asked for, and they cost half of what clap does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Texts {
+    Left,
+    Given,
+}
+
+fn command(mode: Mode, texts: Texts) -> Command {
     let exit_codes = if mode == Mode::Healthcheck {
         HEALTH_EXIT_CODES
     } else {
@@ -202,11 +224,11 @@ fn command(mode: Mode) -> Command {
         .disable_help_subcommand(true)
         .args_override_self(true)
         .arg(mode.operand())
-        .args(options_of(mode).map(|option| argument(mode, option)))
+        .args(options_of(mode).map(|option| argument(mode, option, texts)))
 }
 
-fn argument(mode: Mode, option: &'static OptionSpec) -> Arg {
-    let arg = Arg::new(option.long).help_heading(option.heading(mode));
+fn argument(mode: Mode, option: &'static OptionSpec, texts: Texts) -> Arg {
+    let arg = Arg::new(option.long);
     let arg = match option.short {
         Some(short) => arg.short(short),
         None => arg.long(option.long),
@@ -216,7 +238,12 @@ fn argument(mode: Mode, option: &'static OptionSpec) -> Arg {
         Kind::Value => value(arg, option).action(ArgAction::Set),
         Kind::List(_) => value(arg, option).action(ArgAction::Append),
     };
-    arg.help(option.help).long_help(option.long_help())
+    if texts == Texts::Left {
+        return arg;
+    }
+    arg.help_heading(option.heading(mode))
+        .help(option.help)
+        .long_help(option.long_help())
 }
 
 fn value(arg: Arg, option: &'static OptionSpec) -> Arg {
@@ -290,6 +317,34 @@ mod tests {
     }
 
     #[test]
+    fn a_line_without_options_is_what_clap_makes_of_it() {
+        let lines = [
+            "",
+            "true",
+            "uvicorn main:app --port -- -x",
+            "-- true",
+            "-- -- --nope",
+            "wait",
+            "wait db:5432 NAME",
+            "migrate",
+            "migrate alembic upgrade head --sql",
+            "migrate -- alembic --help",
+            "healthcheck",
+            "healthcheck http://localhost/ file:///x",
+        ];
+        for line in lines {
+            let words: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+            let (mode, arguments) = Mode::of(&words);
+            let program = OsString::from(mode.name());
+            let line_of = std::iter::once(&program).chain(arguments);
+            let matches = command(mode, Texts::Left).try_get_matches_from(line_of);
+            let mut matches = matches.unwrap_or_else(|error| panic!("{line}: {error}"));
+            let read: Vec<OsString> = matches.remove_many(OPERANDS).unwrap_or_default().collect();
+            assert_eq!(plain_operands(mode, arguments), Some(&read[..]), "{line}");
+        }
+    }
+
+    #[test]
     fn lists_gather_and_single_values_take_the_last() {
         let run = work("--wait a:1 --wait b:2 --wait-timeout 1s --wait-timeout 2s -- true");
         assert_eq!(run.values(Opt::Wait), ["a:1", "b:2"]);
@@ -328,8 +383,8 @@ mod tests {
     #[test]
     fn clap_accepts_every_command_and_help_shows_every_option_with_its_variable() {
         for mode in [Mode::Run, Mode::Wait, Mode::Migrate, Mode::Healthcheck] {
-            command(mode).debug_assert();
-            let help = command(mode).render_long_help().to_string();
+            command(mode, Texts::Given).debug_assert();
+            let help = command(mode, Texts::Given).render_long_help().to_string();
             for option in options_of(mode) {
                 assert!(
                     help.contains(&option.typed_name()),

@@ -13,7 +13,7 @@ use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTi
 use crate::probe::link::{Link, TLS_ALERT};
 
 /// How much is read at once, in bytes: a whole answer of most health endpoints.
-const READ_SIZE: usize = 4096;
+const READ_SIZE: usize = 1024;
 
 /// The server answered a plain request with a TLS alert.
 #[derive(Debug)]

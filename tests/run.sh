@@ -31,7 +31,7 @@ need() {
 need gcc command -v cc
 need libc6-dev test -e /usr/include/stdio.h
 need libc-bin command -v ldd
-need util-linux command -v unshare setpriv setsid nsenter
+need util-linux command -v unshare
 need tini test -x /usr/bin/tini-static
 need docker.io test -x /usr/bin/docker
 need docker.io command -v dockerd
@@ -40,19 +40,18 @@ need debootstrap command -v debootstrap
 need iproute2 command -v ip
 need procps command -v ps
 need libcap2-bin command -v setcap
-need iproute2 command -v ip
 need openssl command -v openssl
 need ca-certificates test -e /etc/ssl/certs/ca-certificates.crt
 need libpq5 compgen -G '/usr/lib/*/libpq.so.5'
 need pgbouncer command -v pgbouncer
 need gosu command -v gosu
 need dumb-init command -v dumb-init
-need tini test -x /usr/bin/tini-static
 need catatonit command -v catatonit
 need redis-server test -x /usr/bin/redis-server
 need redis-tools test -x /usr/bin/redis-cli
 need postgresql compgen -G '/usr/lib/postgresql/*/bin/initdb'
 need python3 test -x /usr/bin/python3
+need npm command -v npm
 need python3-venv /usr/bin/python3 -c 'import ensurepip, venv'
 if [ ${#missing[@]} -gt 0 ]; then
     command -v apt-get >/dev/null || { echo "tests/run.sh: missing: ${missing[*]}" >&2; exit 1; }

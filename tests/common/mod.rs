@@ -51,20 +51,18 @@ pub fn poll_until<T>(limit: Duration, mut question: impl FnMut() -> Option<T>) -
 pub fn tool(name: &str) -> PathBuf {
     installed(name).unwrap_or_else(|| {
         let package = match name {
-            "nsenter" | "setpriv" | "setsid" | "taskset" | "unshare" => "util-linux",
-            "chroot" | "cp" | "env" | "sleep" | "stty" | "true" => "coreutils",
-            "chown" | "env" | "cp" | "sleep" | "true" => "coreutils",
-            "chown" | "chroot" | "env" | "cp" | "sleep" | "true" => "coreutils",
-            "python3" => "python3 python3-venv",
-            "ip" => "iproute2",
-            "ps" => "procps",
+            "cc" => "gcc",
+            "chown" | "chroot" | "cp" | "env" | "sleep" | "stty" | "true" => "coreutils",
+            "docker" | "dockerd" => "docker.io",
             "find" => "findutils",
-            "setcap" => "libcap2-bin",
             "ip" => "iproute2",
             "ldd" => "libc-bin",
-            "tini-static" => "tini",
-            "docker" | "dockerd" => "docker.io",
+            "nsenter" | "setpriv" | "setsid" | "taskset" | "unshare" => "util-linux",
+            "ps" => "procps",
+            "python3" => "python3 python3-venv",
             "redis-cli" => "redis-tools",
+            "setcap" => "libcap2-bin",
+            "tini-static" => "tini",
             other => other,
         };
         panic!("{name} is missing: apt-get install -y {package} (tests/run.sh does it)")

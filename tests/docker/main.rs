@@ -13,9 +13,16 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod compose;
 mod engine;
 mod fastapi;
 mod http;
+mod https;
 mod images;
+mod nextjs;
 mod postgres;
 mod production;
+mod secrets;
+mod servers;
+mod slow;
+mod ways_around;

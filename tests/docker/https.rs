@@ -1,0 +1,46 @@
+//! The same application over HTTPS, with Redis, in three Compose files that differ by portero's variables alone.
+
+use crate::compose::Compose;
+use crate::images;
+use crate::postgres::{self, PASSWORD};
+use crate::production::{assert_runs_as, assert_stops};
+
+#[test]
+fn compose_files_for_development_test_and_production_differ_by_variables_alone() {
+    images::fastapi("https");
+    images::make_base("postgres");
+    images::make_base("redis");
+    // The file that is laid over compose.yaml, and what the log shows of its variables.
+    let table = [
+        ("compose.dev.yaml", "portero: debug: "),
+        ("compose.test.yaml", "limit 1m"),
+        ("compose.prod.yaml", "{\"time\":"),
+    ];
+    for (file, shown) in table {
+        let project = Compose::up("https", &["compose.yaml", file], |_| ());
+        let app = project.service("app");
+        assert_runs_as(&app, 1000);
+        let logs = app.logs();
+        assert!(
+            logs.contains(shown),
+            "{file} lacks {shown:?}{}",
+            app.report()
+        );
+        assert!(
+            logs.contains("cache:6379"),
+            "Redis was not waited for{}",
+            app.report()
+        );
+        assert!(!logs.contains(PASSWORD), "{}", app.report());
+        assert!(!logs.contains("c0rrect"), "{}", app.report());
+        let checks = app.inspect("{{range .State.Health.Log}}{{.Output}}{{end}}");
+        let line = "healthy: GET localhost:8000/health 200 in ";
+        assert!(checks.contains(line), "{checks}{}", app.report());
+        let database = project.service("db");
+        assert_eq!(
+            postgres::query(&database, "SELECT count(*) FROM migration_runs"),
+            "1"
+        );
+        assert_stops(&app, 0);
+    }
+}

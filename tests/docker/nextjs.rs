@@ -1,0 +1,64 @@
+//! Next.js: its standalone server, with portero where dumb-init and wget stood.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::common::{Ended, Run, TempDir, tool};
+use crate::engine::{BUILD_LIMIT, Container};
+use crate::production::{
+    TIMED_OUT_CHECKS, assert_only_portero, assert_reaps_timed_out_checks, assert_runs_as,
+    assert_stops,
+};
+use crate::{http, images};
+
+#[test]
+fn a_next_js_server_is_healthy_unprivileged_and_ends_at_once() {
+    let context = TempDir::new();
+    images::copy(&images::source("apps").join("nextjs"), context.path());
+    let modules = node_modules();
+    Run::program(tool("cp"))
+        .arg("-r")
+        .args([modules.as_path(), context.path()])
+        .start()
+        .wait_at_most(BUILD_LIMIT)
+        .assert_exit(0);
+    let image = images::build("nextjs", &context, &[]);
+    drop(context);
+
+    let container = Container::run(&image, &[], &[]);
+    assert_runs_as(&container, 1001);
+    assert!(http::get(&container, 3000, "/").contains("<h1>Shop</h1>"));
+    assert_stops(&container, 0);
+
+    let port = Container::run(&image, &["--env", "PORT=4001"], &[]);
+    assert_runs_as(&port, 1001);
+    assert!(http::get(&port, 4001, "/api/health").contains("\"ok\""));
+
+    let probed = Container::run(&image, &TIMED_OUT_CHECKS, &[]);
+    assert_reaps_timed_out_checks(&probed);
+    assert_stops(&probed, 0);
+    assert_only_portero(&image);
+}
+
+/// What `npm ci` installs, kept under target/.
+fn node_modules() -> PathBuf {
+    let source = images::source("apps").join("nextjs");
+    let kept = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("portero-nextjs");
+    let same = |file: &str| fs::read(source.join(file)).ok() == fs::read(kept.join(file)).ok();
+    if !(kept.join("complete").exists() && same("package-lock.json")) {
+        let _ = fs::remove_dir_all(&kept);
+        fs::create_dir_all(&kept).unwrap();
+        for file in ["package.json", "package-lock.json"] {
+            fs::copy(source.join(file), kept.join(file)).unwrap();
+        }
+        let installed = Run::program(tool("npm"))
+            .args(["ci", "--no-audit", "--no-fund", "--prefix"])
+            .arg(&kept)
+            .env("HOME", kept.join("home"))
+            .start()
+            .wait_at_most(BUILD_LIMIT);
+        assert_eq!(installed.ended, Ended::Code(0), "{installed}");
+        fs::write(kept.join("complete"), "").unwrap();
+    }
+    kept.join("node_modules")
+}

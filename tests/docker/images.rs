@@ -39,7 +39,10 @@ pub fn build(name: &str, context: &TempDir, options: &[&str]) -> String {
             .split([' ', '='])
             .filter_map(|word| word.strip_prefix("portero-test/"))
         {
-            make_base(base);
+            if matches!(base, "portero" | "debian:bookworm") || source("bases").join(base).exists()
+            {
+                make_base(base);
+            }
         }
     }
     let tag = format!("portero-test/{name}");

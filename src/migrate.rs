@@ -1,16 +1,26 @@
 //! `portero migrate`: waits for the database, holds its migration lock, and runs the migrations meanwhile.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
+use std::os::fd::AsRawFd;
+use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
 
-use crate::database::lock::{Acquired, Lock, Wanted};
+use crate::database::lock::{Acquired, Change, Lock, Wanted};
 use crate::exit::{Exit, Failure};
+use crate::init::permit::{Leave, Permit};
 use crate::init::signals::{self, SignalMap};
-use crate::init::{self, Place, image, supervise::supervise};
+use crate::init::{self, Place, image, leftovers, supervise::supervise_with};
 use crate::plan::MigratePlan;
 use crate::setup::environment::Environment;
+use crate::sys::Bond;
 use crate::{sys, wait};
+
+/// What the lock's thread tells the one that supervises.
+#[derive(Default)]
+struct Orders {
+    permit: Permit,
+    /// Why the lock is lost.
+    lost: OnceLock<String>,
+}
 
 /// Runs every migration in order. All signals must be blocked since the start of the process.
 ///
@@ -22,8 +32,8 @@ pub fn run(plan: &MigratePlan, environment: Environment) -> Result<Exit, Failure
         let (targets, map) = (plan.wait.clone(), &plan.supervision.map);
         interruptible(map, move || wait::run(&targets))?;
     }
-    let lost = Arc::new(AtomicBool::new(false));
-    let lock = match lock(plan, &lost)? {
+    let orders = Arc::new(Orders::default());
+    let lock = match lock(plan, &orders)? {
         Some(Acquired::Lock(lock)) => Some(lock),
         Some(Acquired::Recorded(record)) => {
             log::info!("nothing to migrate: {record}");
@@ -31,21 +41,25 @@ pub fn run(plan: &MigratePlan, environment: Environment) -> Result<Exit, Failure
         }
         None => None,
     };
-    let mut ended = run_all(plan, &environment.without_own());
+    let mut ended = run_all(plan, &environment.without_own(), lock.as_ref(), &orders);
     if let (Some(lock), Some(_), Ok(())) = (&lock, &plan.once, &ended) {
         ended = lock.record();
     }
-    drop(lock);
-    if lost.load(Ordering::SeqCst) {
-        return Err(Failure::failed(
-            "the migration lock was lost, so the migration was stopped: another one may have run",
-        ));
+    match lock {
+        // With --orphan-grace none; they have the lock's socket, and end it by their end.
+        Some(lock) if leftovers::any_left() => lock.leave(),
+        lock => drop(lock),
+    }
+    if let Some(reason) = orders.lost.get() {
+        return Err(Failure::failed(format!(
+            "the migration lock is lost, so the migration was stopped: {reason}"
+        )));
     }
     ended.map(|()| Exit::Success)
 }
 
 /// Takes the lock, when there is a database to take it from, and when there is anything to do under it.
-fn lock(plan: &MigratePlan, lost: &Arc<AtomicBool>) -> Result<Option<Acquired>, Failure> {
+fn lock(plan: &MigratePlan, orders: &Arc<Orders>) -> Result<Option<Acquired>, Failure> {
     let Some(url) = plan
         .database
         .as_ref()
@@ -60,20 +74,27 @@ fn lock(plan: &MigratePlan, lost: &Arc<AtomicBool>) -> Result<Option<Acquired>, 
         timeout: plan.lock_timeout,
         once: plan.once.clone(),
     };
-    let lost = Arc::clone(lost);
-    let stop_migration = move |reason: String| {
-        log::error!("the migration lock is lost ({reason}): stopping the migration");
-        lost.store(true, Ordering::SeqCst);
-        // The supervising thread takes it like any other stop: forwards it, waits, goes no further.
-        let _ = sys::kill(own_pid(), libc::SIGTERM);
+    let orders = Arc::clone(orders);
+    let tell = move |change| match change {
+        Change::InDanger => orders.permit.give(Leave::Pause),
+        Change::Safe => orders.permit.give(Leave::Run),
+        Change::Lost { reason, taken } => {
+            let _ = orders.lost.set(reason);
+            // Another replica may be migrating at this moment: then there is no time for goodbyes.
+            orders
+                .permit
+                .give(if taken { Leave::Die } else { Leave::End });
+        }
     };
-    interruptible(&plan.supervision.map, move || {
-        Lock::acquire(wanted, stop_migration)
-    })
-    .map(Some)
+    interruptible(&plan.supervision.map, move || Lock::acquire(wanted, tell)).map(Some)
 }
 
-fn run_all(plan: &MigratePlan, environment: &Environment) -> Result<(), Failure> {
+fn run_all(
+    plan: &MigratePlan,
+    environment: &Environment,
+    lock: Option<&Lock>,
+    orders: &Orders,
+) -> Result<(), Failure> {
     let mut stop = None;
     for command in plan.commands.iter().flatten() {
         if let Some(signal) = stop {
@@ -82,10 +103,16 @@ fn run_all(plan: &MigratePlan, environment: &Environment) -> Result<(), Failure>
         let name = command
             .first()
             .map_or_else(String::new, |name| name.display().to_string());
-        log::info!("migrating: {name}");
         let image = image::prepare(command, environment.clone())?;
-        let child = init::start(&image, &plan.supervision.map, Place::SharedJob)?;
-        let outcome = supervise(child, &plan.supervision);
+        await_leave(&plan.supervision.map, &orders.permit)?;
+        log::info!("migrating: {name}");
+        let socket = lock.map(Lock::socket).transpose()?;
+        let bond = socket.as_ref().map(|socket| Bond {
+            descriptor: socket.as_raw_fd(),
+        });
+        let child = init::start_bound(&image, &plan.supervision.map, Place::SharedJob, bond)?;
+        drop(socket);
+        let outcome = supervise_with(child, &plan.supervision, &orders.permit);
         let exit = outcome.exit();
         if exit != Exit::Command(0) && outcome.stop.is_some() {
             return Err(Failure::new(exit, ""));
@@ -99,6 +126,23 @@ fn run_all(plan: &MigratePlan, environment: &Environment) -> Result<(), Failure>
         stop = outcome.stop;
     }
     Ok(())
+}
+
+/// Waits until a migration may be started: at once, unless the lock is in danger at this very moment.
+fn await_leave(map: &SignalMap, permit: &Permit) -> Result<(), Failure> {
+    loop {
+        match permit.leave() {
+            Leave::Run => return Ok(()),
+            // What is said about it is said where the lock ends.
+            Leave::End | Leave::Die => return Err(Failure::failed("")),
+            Leave::Pause => {}
+        }
+        if let Some(signal) = sys::next_signal(None)
+            && init::ends_run(signal.number, map)
+        {
+            return Err(stopped(signal.number));
+        }
+    }
 }
 
 /// A stop needs no line here: who sent it knows, and a portero above that was told to stop says so itself.

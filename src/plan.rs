@@ -448,10 +448,21 @@ fn database(settings: &Settings<'_>) -> Result<Option<Target>, Failure> {
     let Some(text) = settings.value(Opt::Database)? else {
         return Ok(None);
     };
-    let target = Target::parse(&text, settings.environment)
-        .map_err(|failure| settings.invalid(Opt::Database, &failure.message))?;
+    let remedy = "only Postgres can hold the migration lock: use --wait TARGET, and --no-lock for the migrations";
+    let target = Target::parse(&text, settings.environment).map_err(|failure| {
+        let value = settings.environment.given(&text).unwrap_or(&text);
+        match value.to_string_lossy().split_once("://") {
+            Some((scheme, _)) if !scheme.starts_with("postgres") => settings.invalid(
+                Opt::Database,
+                &format!(
+                    "a {}:// URL is not Postgres: {remedy}",
+                    scheme.escape_debug()
+                ),
+            ),
+            _ => settings.invalid(Opt::Database, &failure.message),
+        }
+    })?;
     if target.postgres().is_none() {
-        let remedy = "only Postgres can hold the migration lock: use --wait TARGET, and --no-lock for the migrations";
         return Err(settings.invalid(
             Opt::Database,
             &format!("{target} is not a Postgres URL: {remedy}"),

@@ -8,6 +8,7 @@ pub mod alarm;
 #[cfg(not(test))]
 mod arena;
 pub mod capabilities;
+mod descriptors;
 pub mod files;
 
 use std::borrow::Cow;
@@ -19,6 +20,8 @@ use std::os::fd::{BorrowedFd, RawFd};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
+
+pub use descriptors::duplicate;
 
 /// The kernel's `sigset_t` (`rt_sigprocmask(2)`): bit n−1 stands for signal n.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -293,17 +296,27 @@ pub struct Job {
     pub terminal: Option<c_int>,
 }
 
+/// What ties a child to portero: it is killed when portero has gone (`prctl(2)`, `PR_SET_PDEATHSIG`), and it inherits
+/// a descriptor, which stays open as long as any process has it.
+#[derive(Clone, Copy, Debug)]
+pub struct Bond {
+    /// Close-on-exec in portero.
+    pub descriptor: RawFd,
+}
+
 /// What parent and child share while the parent is suspended.
 struct Launch {
     files: Vec<*const c_char>,
     arguments: Vec<*const c_char>,
     environment: Vec<*const c_char>,
     job: Option<Job>,
+    bond: Option<Bond>,
+    parent: i32,
     error: UnsafeCell<ExecError>,
 }
 
 impl Launch {
-    fn new(image: &Image, job: Option<Job>) -> Self {
+    fn new(image: &Image, job: Option<Job>, bond: Option<Bond>) -> Self {
         Self {
             files: image
                 .candidates
@@ -313,6 +326,8 @@ impl Launch {
             arguments: pointers(image.arguments.iter().map(CString::as_c_str)),
             environment: pointers(image.environment.iter().map(AsRef::as_ref)),
             job,
+            bond,
+            parent: std::process::id().cast_signed(),
             error: UnsafeCell::new(ExecError {
                 candidate: 0,
                 errno: libc::ENOENT,
@@ -361,13 +376,13 @@ struct ChildStack(UnsafeCell<MaybeUninit<[u8; 16 * 1024]>>);
 /// (`CLONE_VM | CLONE_VFORK`, as `posix_spawn(3)` does it): so there is no moment in which a signal could be sent to a
 /// group that does not exist yet or to a child that is still portero, and no page table is copied.
 ///
-/// With a `job` the child leads a new process group. It starts with the mask and the ignored signals that portero was
+/// With a `job` the child leads a new process group; with a `bond` it does not outlive portero. It starts with the mask and the ignored signals that portero was
 /// given; all signals must be blocked when this is called.
 ///
 /// # Errors
 /// What `execve(2)` said, or `clone(2)` (candidate 0).
-pub fn spawn(image: &Image, job: Option<Job>) -> Result<i32, ExecError> {
-    let launch = Launch::new(image, job);
+pub fn spawn(image: &Image, job: Option<Job>, bond: Option<Bond>) -> Result<i32, ExecError> {
+    let launch = Launch::new(image, job, bond);
     let stack = ChildStack(UnsafeCell::new(MaybeUninit::uninit()));
     // SAFETY: the pointer is one past the end of the array, aligned to 16 as the ABI asks.
     let top = unsafe { stack.0.get().cast::<u8>().add(16 * 1024) };
@@ -412,6 +427,17 @@ extern "C" fn become_image(launch: *mut c_void) -> c_int {
             }
         }
     }
+    if let Some(bond) = launch.bond {
+        // SAFETY: takes integers; the descriptor's flags are the child's own, for its table is a copy.
+        unsafe {
+            libc::fcntl(bond.descriptor, libc::F_SETFD, 0);
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+            // Who has gone before the line above signals nobody.
+            if libc::getppid() != launch.parent {
+                libc::_exit(127);
+            }
+        }
+    }
     return_inherited_signals();
     // SAFETY: the parent reads the cell only after this child has gone or executed. A success leaves the 0 behind.
     unsafe { (*launch.error.get()).errno = 0 };
@@ -426,7 +452,7 @@ extern "C" fn become_image(launch: *mut c_void) -> c_int {
 ///
 /// Returns only what `execve(2)` said when it failed.
 pub fn replace(image: &Image) -> ExecError {
-    let launch = Launch::new(image, None);
+    let launch = Launch::new(image, None, None);
     let mask = set_signal_mask(SignalSet::ALL);
     return_inherited_signals();
     let error = launch.execute();

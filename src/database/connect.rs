@@ -1,12 +1,17 @@
 //! A login as libpq would do it: every host, every address, TLS and its fallbacks, the kind of server asked for.
 
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ClientConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 use tokio_postgres::config::{SslMode as Negotiation, SslNegotiation};
+use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, Config, Error, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -15,6 +20,7 @@ use super::endpoint::{Endpoint, Reasons, Socket, resolve, server_name};
 use super::stranger;
 use super::url::{PostgresUrl, SessionAttributes};
 use crate::probe::tls::SslMode;
+use crate::sys;
 
 /// `28000`, invalid authorization specification: what `pg_hba.conf` says to a connection without TLS, or with it.
 const NOT_THIS_WAY: &str = "28000";
@@ -34,6 +40,19 @@ pub struct Connector<'a> {
     /// Whether `application_name` goes before the URL's.
     rename: bool,
 }
+
+/// A session that was logged in to.
+pub struct Login {
+    /// What asks.
+    pub client: Client,
+    /// A duplicate of the connection's socket: the server keeps the session as long as anybody has one, unless it is
+    /// told goodbye.
+    pub socket: OwnedFd,
+}
+
+/// A connection below Postgres' protocol.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 impl<'a> Connector<'a> {
     /// Reads the files that the URL names. `application_name` is for servers unless the URL has one.
@@ -75,7 +94,7 @@ impl<'a> Connector<'a> {
         &self,
         limit: Duration,
         ended: Option<&Arc<Notify>>,
-    ) -> Result<Client, Trouble> {
+    ) -> Result<Login, Trouble> {
         let deadline = Instant::now() + limit;
         let mut reasons = Reasons::default();
         // `prefer-standby` looks for a standby first, and then takes anyone.
@@ -104,7 +123,7 @@ impl<'a> Connector<'a> {
                         .connect_timeout
                         .map_or(end, |own| end.min(Instant::now() + own));
                     match self.log_in(endpoint, *wanted, within, ended).await {
-                        Ok(client) => return Ok(client),
+                        Ok(login) => return Ok(login),
                         Err(Trouble::NotYet(reason)) => reasons.add(&endpoint.label(), reason),
                         Err(refusal) => return Err(refusal),
                     }
@@ -120,12 +139,12 @@ impl<'a> Connector<'a> {
         wanted: SessionAttributes,
         end: Instant,
         ended: Option<&Arc<Notify>>,
-    ) -> Result<Client, Trouble> {
+    ) -> Result<Login, Trouble> {
         let limit = end.saturating_duration_since(Instant::now());
         let attempt = async {
-            let client = self.negotiate(endpoint, end, ended).await?;
-            match check_session(&client, wanted).await {
-                Ok(None) => Ok(client),
+            let login = self.negotiate(endpoint, end, ended).await?;
+            match check_session(&login.client, wanted).await {
+                Ok(None) => Ok(login),
                 Ok(Some(unfit)) => Err(Trouble::NotYet(unfit.into())),
                 Err(error) => Err(Trouble::from(&error)),
             }
@@ -140,7 +159,7 @@ impl<'a> Connector<'a> {
         endpoint: &Endpoint<'_>,
         end: Instant,
         ended: Option<&Arc<Notify>>,
-    ) -> Result<Client, Trouble> {
+    ) -> Result<Login, Trouble> {
         let mode = match endpoint.socket {
             Socket::Unix(_) => SslMode::Disable,
             Socket::Tcp(_) => self.url.tls.mode,
@@ -151,8 +170,8 @@ impl<'a> Connector<'a> {
             SslMode::Prefer => (Negotiation::Prefer, Some(Negotiation::Disable)),
             _ => (Negotiation::Require, None),
         };
-        let error = match self.start(endpoint, first, end, ended).await {
-            Ok(client) => return Ok(client),
+        let error = match self.start(endpoint, first, end, ended).await? {
+            Ok(login) => return Ok(login),
             Err(error) => error,
         };
         if let Some(stranger) = self.stranger(&error, endpoint).await {
@@ -161,22 +180,20 @@ impl<'a> Connector<'a> {
         // libpq tries the other way after any error; a wrong password is wrong either way, and would count twice.
         let other_way = tls_error(&error).is_some()
             || error.code().is_some_and(|code| code.code() == NOT_THIS_WAY);
-        match second.filter(|_| other_way) {
-            None => Err(self.explain(&error)),
-            Some(second) => self
-                .start(endpoint, second, end, ended)
-                .await
-                .map_err(|again| {
-                    let before = Trouble::from(&error);
-                    let how = if second == Negotiation::Disable {
-                        "without TLS"
-                    } else {
-                        "with TLS"
-                    };
-                    Trouble::from(&again)
-                        .map(|reason| format!("{}; {how}: {reason}", before.reason()))
-                }),
-        }
+        let Some(second) = second.filter(|_| other_way) else {
+            return Err(self.explain(&error));
+        };
+        let started = self.start(endpoint, second, end, ended).await;
+        let started = started.and_then(|login| login.map_err(|again| Trouble::from(&again)));
+        started.map_err(|again| {
+            let before = Trouble::from(&error);
+            let how = if second == Negotiation::Disable {
+                "without TLS"
+            } else {
+                "with TLS"
+            };
+            again.map(|reason| format!("{}; {how}: {reason}", before.reason()))
+        })
     }
 
     /// What is there instead of PostgreSQL, when that is what an error comes from.
@@ -209,12 +226,21 @@ impl<'a> Connector<'a> {
         negotiation: Negotiation,
         end: Instant,
         ended: Option<&Arc<Notify>>,
-    ) -> Result<Client, Error> {
-        let (client, connection) = self
-            .config(endpoint, negotiation)
-            .connect_timeout(connecting(end))
-            .connect(self.tls.clone())
-            .await?;
+    ) -> Result<Result<Login, Error>, Trouble> {
+        let opened = match timeout(connecting(end), open(endpoint)).await {
+            Ok(opened) => opened,
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        };
+        let (stream, socket) = opened.map_err(|error| Trouble::from(&error))?;
+        let Ok(tls) = MakeTlsConnect::<Box<dyn Stream>>::make_tls_connect(
+            &mut self.tls.clone(),
+            &endpoint.name,
+        );
+        let config = self.config(endpoint, negotiation);
+        let (client, connection) = match config.connect_raw(stream, tls).await {
+            Ok(connected) => connected,
+            Err(error) => return Ok(Err(error)),
+        };
         let ended = ended.cloned();
         tokio::spawn(async move {
             if let Err(error) = connection.await {
@@ -227,7 +253,7 @@ impl<'a> Connector<'a> {
                 ended.notify_one();
             }
         });
-        Ok(client)
+        Ok(Ok(Login { client, socket }))
     }
 
     fn config(&self, endpoint: &Endpoint<'_>, negotiation: Negotiation) -> Config {
@@ -238,12 +264,7 @@ impl<'a> Connector<'a> {
             .filter(|_| !self.rename);
         let application_name = named.unwrap_or(self.application_name);
         let mut config = Config::new();
-        match &endpoint.socket {
-            Socket::Tcp(address) => config.host(&endpoint.name).hostaddr(*address),
-            Socket::Unix(directory) => config.host_path(directory),
-        };
         config
-            .port(endpoint.server.port)
             .user(&self.user)
             .dbname(self.url.database.as_ref().unwrap_or(&self.user))
             .application_name(application_name)
@@ -263,6 +284,25 @@ impl<'a> Connector<'a> {
         }
         config
     }
+}
+
+/// Connects, and duplicates the socket.
+async fn open(endpoint: &Endpoint<'_>) -> io::Result<(Box<dyn Stream>, OwnedFd)> {
+    let port = endpoint.server.port;
+    Ok(match &endpoint.socket {
+        Socket::Tcp(address) => {
+            let stream = TcpStream::connect((*address, port)).await?;
+            stream.set_nodelay(true)?;
+            let socket = sys::duplicate(stream.as_fd())?;
+            (Box::new(stream), socket)
+        }
+        Socket::Unix(directory) => {
+            let path = directory.join(format!(".s.PGSQL.{port}"));
+            let stream = UnixStream::connect(path).await?;
+            let socket = sys::duplicate(stream.as_fd())?;
+            (Box::new(stream), socket)
+        }
+    })
 }
 
 /// For connections that never speak TLS: tokio-postgres wants a connector all the same.

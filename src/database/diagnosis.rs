@@ -64,12 +64,7 @@ impl From<&Error> for Trouble {
             return Self::NotYet(error.to_string());
         };
         if let Some(io) = source.downcast_ref::<io::Error>() {
-            let ended = io.kind() == io::ErrorKind::UnexpectedEof || io.to_string() == CUT_SHORT;
-            return Self::NotYet(match io.kind() {
-                _ if ended => HUNG_UP.into(),
-                io::ErrorKind::TimedOut => SWALLOWED.into(),
-                _ => words::error(io),
-            });
+            return Self::from(io);
         }
         // tokio-postgres keeps its kinds to itself: what is left is its own words about TLS and authentication.
         match source.to_string().as_str() {
@@ -79,6 +74,17 @@ impl From<&Error> for Trouble {
             ),
             text => Self::Refused(text.to_owned()),
         }
+    }
+}
+
+impl From<&io::Error> for Trouble {
+    fn from(error: &io::Error) -> Self {
+        let ended = error.kind() == io::ErrorKind::UnexpectedEof || error.to_string() == CUT_SHORT;
+        Self::NotYet(match error.kind() {
+            _ if ended => HUNG_UP.into(),
+            io::ErrorKind::TimedOut => SWALLOWED.into(),
+            _ => words::error(error),
+        })
     }
 }
 

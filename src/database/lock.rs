@@ -4,6 +4,12 @@
 //! It is polled by `pg_try_advisory_lock`: a session that waits inside `pg_advisory_lock` holds a snapshot, for which
 //! `CREATE INDEX CONCURRENTLY` in the other replica's migration waits in turn, and Postgres can't see that deadlock.
 //!
+//! No two migrate at once, by four rules. The migration inherits a duplicate of the connection's socket, so that the
+//! server keeps the session as long as any process of the migration lives, also when portero is killed. When the session
+//! ends on the server's side, the migration is paused until the lock is got back. A new lock counts only after it was held
+//! for `SETTLING`, and a server that has just come up is left to the former holder for `PRECEDENCE`. And who gets the lock
+//! back too late for these two to prove that nobody else had it meanwhile has lost it, and kills its migration.
+//!
 //! The session has a thread and a runtime of its own, so that the thread that supervises the migration only supervises.
 
 mod holder;
@@ -12,6 +18,8 @@ mod ledger;
 mod session;
 mod waiter;
 
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
@@ -24,6 +32,8 @@ use super::connect::Connector;
 use super::once::Once;
 use super::url::PostgresUrl;
 use crate::exit::Failure;
+use crate::probe::words;
+use crate::sys;
 use keeper::Keeper;
 use ledger::Ledger;
 pub use ledger::Record;
@@ -53,6 +63,22 @@ pub enum Acquired {
     Recorded(Record),
 }
 
+/// What becomes of the lock while it is held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Its session is over: another replica may get it at any moment.
+    InDanger,
+    /// It was got back before any other replica had it.
+    Safe,
+    /// It is lost for good.
+    Lost {
+        /// Why.
+        reason: String,
+        /// Whether somebody else has it, rather than nobody knowing.
+        taken: bool,
+    },
+}
+
 /// The migration lock, held. Dropping it releases it and waits for the server to hear of it, at most ten seconds.
 pub struct Lock {
     signals: Arc<Signals>,
@@ -64,6 +90,8 @@ pub struct Lock {
 struct Signals {
     released: AtomicBool,
     recorder: Mutex<Recorder>,
+    /// A duplicate of the socket of the session that holds the lock.
+    socket: Mutex<Option<OwnedFd>>,
     /// Notified when the lock is released, when success is to be recorded, and when the connection ended.
     wake: Arc<Notify>,
 }
@@ -75,6 +103,10 @@ impl Signals {
 
     fn recorder(&self) -> MutexGuard<'_, Recorder> {
         self.recorder.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn socket(&self) -> MutexGuard<'_, Option<OwnedFd>> {
+        self.socket.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -111,8 +143,8 @@ impl Key {
 impl Lock {
     /// Waits until the wanted lock is this process's, and keeps it; or finds out that there is nothing to do under it.
     ///
-    /// `on_lost` is called at most once, from another thread, when the lock is somebody else's or its server has been
-    /// out of reach past the grace of half a minute: the migration must stop then.
+    /// `tell` is called from another thread: nothing may be migrated between `InDanger` and `Safe`, nor ever after
+    /// `Lost`, which comes when the lock is somebody else's or its server has been out of reach for half a minute.
     ///
     /// Blocks; to give up, end the process: the server frees the lock, or its place in the queue, at once.
     ///
@@ -121,14 +153,14 @@ impl Lock {
     /// that shares sessions, or a table that can't be used. No message has a password in it.
     pub fn acquire(
         wanted: Wanted,
-        on_lost: impl FnOnce(String) + Send + 'static,
+        tell: impl Fn(Change) + Send + 'static,
     ) -> Result<Acquired, Failure> {
         let signals = Arc::new(Signals::default());
         let (report, outcome) = mpsc::channel();
         let theirs = Arc::clone(&signals);
         let thread = thread::Builder::new()
             .name("lock".into())
-            .spawn(move || run(&wanted, &theirs, &report, on_lost))
+            .spawn(move || run(&wanted, &theirs, &report, &tell))
             .map_err(|error| {
                 Failure::failed(format!("the lock's thread can't be started: {error}"))
             })?;
@@ -159,6 +191,28 @@ impl Lock {
             .recv()
             .unwrap_or_else(|_| Err(Failure::failed("the migration lock is lost")))
     }
+
+    /// A duplicate of the socket of the session that holds the lock, close-on-exec. The server keeps the session, and
+    /// so the lock, as long as any process has one: who inherits it can't be overtaken, even when portero is killed.
+    ///
+    /// # Errors
+    /// 125: there are too many descriptors.
+    pub fn socket(&self) -> Result<OwnedFd, Failure> {
+        let missing = || Err(io::Error::from(io::ErrorKind::NotConnected));
+        let guard = self.signals.socket();
+        let copy = guard
+            .as_ref()
+            .map_or_else(missing, |own| sys::duplicate(own.as_fd()));
+        copy.map_err(|error| {
+            let reason = words::error(&error);
+            Failure::failed(format!("the lock's connection can't be shared: {reason}"))
+        })
+    }
+
+    /// Leaves the lock to those who have its socket: it is free when the last of them has gone, and this process too.
+    pub fn leave(self) {
+        std::mem::forget(self);
+    }
 }
 
 impl Drop for Lock {
@@ -176,7 +230,7 @@ impl Drop for Lock {
 type Report = mpsc::Sender<Result<Option<Record>, Failure>>;
 
 /// The thread: gets the lock, reports, keeps it until it is released or lost.
-fn run(wanted: &Wanted, signals: &Arc<Signals>, report: &Report, on_lost: impl FnOnce(String)) {
+fn run(wanted: &Wanted, signals: &Arc<Signals>, report: &Report, tell: &dyn Fn(Change)) {
     let runtime = match Builder::new_current_thread()
         .enable_io()
         .enable_time()
@@ -184,49 +238,51 @@ fn run(wanted: &Wanted, signals: &Arc<Signals>, report: &Report, on_lost: impl F
     {
         Ok(runtime) => runtime,
         Err(error) => {
-            let reason = crate::probe::words::error(&error);
+            let reason = words::error(&error);
             let _ = report.send(Err(Failure::failed(format!(
                 "the network can't be set up: {reason}"
             ))));
             return;
         }
     };
-    let lost = runtime.block_on(serve(wanted, signals, report));
+    runtime.block_on(serve(wanted, signals, report, tell));
     // A name lookup may still sit in its thread; nobody waits for it.
     runtime.shutdown_background();
     *signals.recorder() = Recorder::Closed;
-    if let Some(reason) = lost {
-        on_lost(reason);
-    }
 }
 
-/// The thread's work; returns why the lock was lost, when it was.
-async fn serve(wanted: &Wanted, signals: &Arc<Signals>, report: &Report) -> Option<String> {
+/// The thread's work.
+async fn serve(wanted: &Wanted, signals: &Arc<Signals>, report: &Report, tell: &dyn Fn(Change)) {
     let (application, key) = (application_name(), Key::new(&wanted.name));
     let connector = match Connector::new(&wanted.url, &application) {
         Ok(connector) => connector.renamed(),
         Err(reason) => {
             let _ = report.send(Err(Failure::failed(reason)));
-            return None;
+            return;
         }
     };
     let ledger = wanted.once.as_ref().map(|once| Ledger::new(once, &key));
-    let (news, session) = match waiter::acquire(&connector, wanted, &key, &signals.wake).await {
-        Ok(waiter::Outcome::Got(session)) => (Ok(None), Some(session)),
-        Ok(waiter::Outcome::Recorded(record, session)) => {
-            keeper::part(session, signals).await;
-            (Ok(Some(record)), None)
-        }
-        Err(failure) => (Err(failure), None),
-    };
-    let _ = report.send(news);
     let keeper = Keeper {
         connector: &connector,
         key: &key,
         ledger,
         signals,
+        tell,
     };
-    keeper.keep(session?).await.err()
+    match waiter::acquire(&connector, wanted, &key, &signals.wake).await {
+        Ok(waiter::Outcome::Got(session)) => {
+            *signals.socket() = session.socket().ok();
+            let _ = report.send(Ok(None));
+            keeper.keep(session).await;
+        }
+        Ok(waiter::Outcome::Recorded(record, session)) => {
+            keeper::part(session, signals).await;
+            let _ = report.send(Ok(Some(record)));
+        }
+        Err(failure) => {
+            let _ = report.send(Err(failure));
+        }
+    }
 }
 
 /// What other replicas see in `pg_stat_activity`; Postgres cuts it at 63 bytes.

@@ -4,6 +4,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
+use super::permit::{Leave, Permit};
 use super::signals::SignalMap;
 use crate::sys::{self, Children};
 
@@ -12,8 +13,9 @@ const KILL_LIMIT: Duration = Duration::from_secs(2);
 /// How often SIGKILL is repeated meanwhile, for what was forked between the look and the kill.
 const KILL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Ends what is left, within `grace`; `None` leaves it alone. Returns at once when there is nothing.
-pub fn end_within(grace: Option<Duration>, map: &SignalMap) {
+/// Ends what is left, within `grace`; `None` leaves it alone. Returns at once when there is nothing. The grace is over
+/// when `permit` gives no leave to run.
+pub fn end_within(grace: Option<Duration>, map: &SignalMap, permit: &Permit) {
     let Some(grace) = grace else { return };
     if !any_left() {
         return;
@@ -23,7 +25,7 @@ pub fn end_within(grace: Option<Duration>, map: &SignalMap) {
     signal_all(libc::SIGTERM);
     // What is stopped could not act on it.
     signal_all(libc::SIGCONT);
-    while let Some(limit) = remaining(deadline) {
+    while let Some(limit) = remaining(deadline).filter(|_| permit.leave() != Leave::Die) {
         match sys::next_signal(Some(limit)).map(|signal| signal.number) {
             Some(libc::SIGCHLD) if !any_left() => return,
             Some(libc::SIGCHLD) | None => {}
@@ -34,10 +36,12 @@ pub fn end_within(grace: Option<Duration>, map: &SignalMap) {
             }
         }
     }
-    log::warn!(
-        "processes were left after the orphan grace of {}s: sending SIGKILL to them",
-        grace.as_secs_f32()
-    );
+    if !permit.is_withdrawn() {
+        log::warn!(
+            "processes were left after the orphan grace of {}s: sending SIGKILL to them",
+            grace.as_secs_f32()
+        );
+    }
     let deadline = Instant::now() + KILL_LIMIT;
     while any_left() && remaining(deadline).is_some() {
         signal_all(libc::SIGKILL);
@@ -53,7 +57,7 @@ fn remaining(deadline: Instant) -> Option<Duration> {
 
 /// Reaps what has ended and says whether any child is left: every leftover is a child of this process, or a
 /// descendant of one, since it is the init or a child subreaper.
-fn any_left() -> bool {
+pub fn any_left() -> bool {
     loop {
         match sys::next_change() {
             Children::Changed(_) => {}
@@ -63,7 +67,8 @@ fn any_left() -> bool {
     }
 }
 
-fn signal_all(number: i32) {
+/// Sends a signal to every descendant.
+pub fn signal_all(number: i32) {
     let pids = descendants();
     // /proc is not there. Everybody (`kill(2)`, −1) is the own namespace when this is its init, and all of it is below.
     if pids.is_empty() && std::process::id() == 1 {

@@ -2,17 +2,21 @@
 //! asleep unless a signal comes.
 
 pub mod image;
-mod leftovers;
+pub mod leftovers;
+pub mod permit;
 pub mod signals;
 pub mod supervise;
 pub mod terminal;
+
+use std::time::Duration;
 
 use nix::sys::prctl;
 
 use crate::exit::{Exit, Failure};
 use crate::plan::{RunPlan, Stage};
 use crate::setup;
-use crate::sys::{self, Image, Job};
+use crate::sys::{self, Bond, Image, Job};
+use permit::{Leave, Permit};
 use signals::SignalMap;
 use supervise::{Child, supervise};
 use terminal::Terminal;
@@ -82,6 +86,19 @@ pub enum Place {
 /// # Errors
 /// 126, 127, or the signal that came before.
 pub fn start(image: &Image, map: &SignalMap, place: Place) -> Result<Child, Failure> {
+    start_bound(image, map, place, None)
+}
+
+/// The same, for a child that must not outlive portero.
+///
+/// # Errors
+/// As `start`.
+pub fn start_bound(
+    image: &Image,
+    map: &SignalMap,
+    place: Place,
+    bond: Option<Bond>,
+) -> Result<Child, Failure> {
     let terminal = Terminal::controlling();
     let foreground = terminal.is_some_and(Terminal::is_ours);
     let shared = foreground && place == Place::SharedJob;
@@ -90,7 +107,7 @@ pub fn start(image: &Image, map: &SignalMap, place: Place) -> Result<Child, Fail
         terminal: given.map(Terminal::descriptor),
     });
     stop_requested(map)?;
-    let pid = sys::spawn(image, job).map_err(|error| {
+    let pid = sys::spawn(image, job, bond).map_err(|error| {
         // The child had it when it failed.
         given.into_iter().for_each(Terminal::take_back);
         image::failure(image, error)
@@ -110,8 +127,7 @@ fn run_stage(stage: Stage, plan: &RunPlan) -> Result<(), Failure> {
     let child = start(&own, &plan.supervision.map, Place::SharedJob)?;
     let outcome = supervise(child, &plan.stage_supervision());
     if outcome.exit() != Exit::Command(0) {
-        // It may have left its migration behind. After a success all that is there was there before.
-        leftovers::end_within(plan.supervision.orphan_grace, &plan.supervision.map);
+        end_stage_leftovers(stage, outcome.exit(), plan);
     }
     if let Some(signal) = outcome.stop {
         return Err(stopped(signal));
@@ -130,13 +146,25 @@ fn run_stage(stage: Stage, plan: &RunPlan) -> Result<(), Failure> {
     }
 }
 
+/// Ends what a failed stage has left behind. After a success all that is there was there before.
+fn end_stage_leftovers(stage: Stage, exit: Exit, plan: &RunPlan) {
+    let (mut grace, permit) = (plan.supervision.orphan_grace, Permit::default());
+    if stage == Stage::Migrate && matches!(exit, Exit::Signal(_)) {
+        // Killed, it can't guard its migration any more. Whatever closed the lock's socket must have gone before another
+        // replica starts, which it does not at once.
+        permit.give(Leave::Die);
+        grace = Some(Duration::ZERO);
+    }
+    leftovers::end_within(grace, &plan.supervision.map, &permit);
+}
+
 /// Whether a signal that ends the run has arrived. Others, such as the SIGWINCH of every `docker run -it`, and the
 /// SIGCHLD of what was reaped meanwhile, are taken away here and do no harm; so are those that `map` drops.
 ///
 /// # Errors
 /// The signal, as the end of the run.
 pub fn stop_requested(map: &SignalMap) -> Result<(), Failure> {
-    while let Some(signal) = sys::next_signal(Some(std::time::Duration::ZERO)) {
+    while let Some(signal) = sys::next_signal(Some(Duration::ZERO)) {
         if ends_run(signal.number, map) {
             return Err(stopped(signal.number));
         }

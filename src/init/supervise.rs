@@ -6,10 +6,14 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use super::leftovers;
+use super::permit::{Leave, Permit};
 use super::signals::{self, SignalMap};
 use super::terminal::Terminal;
 use crate::exit::Exit;
 use crate::sys::{self, Arrival, Children};
+
+/// How long a child whose leave to run was withdrawn has between SIGTERM and SIGKILL.
+const END_GRACE: Duration = Duration::from_secs(5);
 
 /// How a child is supervised.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,9 +67,16 @@ pub struct Child {
 
 /// Supervises `child` until it has ended, and its leftovers too.
 pub fn supervise(child: Child, rules: &Supervision) -> Outcome {
+    supervise_with(child, rules, &Permit::default())
+}
+
+/// The same, as long as `permit` gives leave to run.
+pub fn supervise_with(child: Child, rules: &Supervision, permit: &Permit) -> Outcome {
     let mut supervisor = Supervisor {
         child,
         rules,
+        permit,
+        obeyed: Leave::Run,
         stop: None,
         status: None,
         delay: Delay::None,
@@ -73,13 +84,14 @@ pub fn supervise(child: Child, rules: &Supervision) -> Outcome {
         stopped: false,
     };
     let status = loop {
+        supervisor.obey();
         supervisor.step();
         if let Some(status) = supervisor.status {
             break status;
         }
     };
     supervisor.take_terminal();
-    leftovers::end_within(rules.orphan_grace, &rules.map);
+    leftovers::end_within(supervisor.orphan_grace(), &rules.map, permit);
     Outcome {
         status,
         stop: supervisor.stop,
@@ -89,6 +101,8 @@ pub fn supervise(child: Child, rules: &Supervision) -> Outcome {
 struct Supervisor<'a> {
     child: Child,
     rules: &'a Supervision,
+    permit: &'a Permit,
+    obeyed: Leave,
     stop: Option<i32>,
     status: Option<ExitStatus>,
     delay: Delay,
@@ -141,12 +155,56 @@ impl Supervisor<'_> {
             log::warn!(
                 "it did not end within the stop timeout: sending SIGKILL to its process group"
             );
-            let target = if self.child.leads_group {
-                -self.child.pid
-            } else {
-                self.child.pid
-            };
-            let _ = sys::kill(target, libc::SIGKILL);
+            let _ = sys::kill(self.job(), libc::SIGKILL);
+            if self.permit.is_withdrawn() {
+                leftovers::signal_all(libc::SIGKILL);
+            }
+        }
+    }
+
+    /// Does what the permit says, when it has changed. It concerns every process of the child's, wherever it is.
+    fn obey(&mut self) {
+        let leave = self.permit.leave();
+        if leave == self.obeyed {
+            return;
+        }
+        self.obeyed = leave;
+        match leave {
+            Leave::Run => {
+                self.stopped = false;
+                self.signal_everyone(libc::SIGCONT);
+            }
+            Leave::Pause => self.signal_everyone(libc::SIGSTOP),
+            Leave::End => {
+                self.signal_everyone(libc::SIGTERM);
+                self.signal_everyone(libc::SIGCONT);
+                self.kill_at = Some(Instant::now() + END_GRACE);
+            }
+            Leave::Die => self.signal_everyone(libc::SIGKILL),
+        }
+    }
+
+    fn signal_everyone(&self, number: i32) {
+        let _ = sys::kill(self.job(), number);
+        leftovers::signal_all(number);
+    }
+
+    /// The child's process group, or the child alone when that is portero's own.
+    fn job(&self) -> i32 {
+        if self.child.leads_group {
+            -self.child.pid
+        } else {
+            self.child.pid
+        }
+    }
+
+    /// How long what is left behind has. Whose leave was withdrawn is not left alone.
+    fn orphan_grace(&self) -> Option<Duration> {
+        match self.permit.leave() {
+            Leave::End | Leave::Die => Some(self.kill_at.map_or(Duration::ZERO, |at| {
+                at.saturating_duration_since(Instant::now())
+            })),
+            Leave::Run | Leave::Pause => self.rules.orphan_grace,
         }
     }
 
@@ -198,6 +256,9 @@ impl Supervisor<'_> {
 
     fn forward(&mut self, number: i32, mapped: Option<i32>) {
         let Some(mapped) = mapped else { return };
+        if mapped == libc::SIGCONT && self.obeyed == Leave::Pause {
+            return;
+        }
         if mapped == libc::SIGCONT {
             self.give_terminal();
         }
@@ -209,11 +270,10 @@ impl Supervisor<'_> {
                 return;
             }
         }
-        let alone = self.rules.child_only || !self.child.leads_group;
-        let target = if alone {
+        let target = if self.rules.child_only {
             self.child.pid
         } else {
-            -self.child.pid
+            self.job()
         };
         if let Err(error) = sys::kill(target, mapped) {
             log::debug!("{} could not be forwarded: {error}", signals::name(mapped));
@@ -222,7 +282,7 @@ impl Supervisor<'_> {
             return;
         }
         // A stopped child could not act on it (systemd does the same: systemd.kill(5), KillSignal=).
-        if std::mem::take(&mut self.stopped) {
+        if self.obeyed != Leave::Pause && std::mem::take(&mut self.stopped) {
             let _ = sys::kill(target, libc::SIGCONT);
         }
         if self.kill_at.is_none() {

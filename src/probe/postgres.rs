@@ -49,13 +49,14 @@ pub fn check_files(url: &PostgresUrl) -> Result<(), String> {
 async fn select_one(url: &PostgresUrl, limit: Duration) -> Result<(), Trouble> {
     let connector = Connector::new(url, APPLICATION_NAME).map_err(Trouble::Refused)?;
     let ended = Arc::new(Notify::new());
-    let client = connector.connect(limit, Some(&ended)).await?;
-    client
+    let login = connector.connect(limit, Some(&ended)).await?;
+    login
+        .client
         .simple_query("SELECT 1")
         .await
         .map_err(|error| Trouble::from(&error))?;
     // Say goodbye, or the server's log has an unexpected end of the connection for every probe.
-    drop(client);
+    drop(login);
     let _ = tokio::time::timeout(GOODBYE, ended.notified()).await;
     Ok(())
 }

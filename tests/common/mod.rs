@@ -6,8 +6,11 @@
 
 pub mod early;
 pub mod inits;
+pub mod migration;
+pub mod pooler;
 pub mod postgres;
 pub mod process;
+pub mod proxy;
 pub mod redis;
 pub mod server;
 pub mod terminal;

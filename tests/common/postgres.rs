@@ -205,6 +205,38 @@ impl Postgres {
         }
     }
 
+    /// A hot standby that follows this server, which must take replication connections on its socket.
+    pub fn standby(&self) -> Self {
+        let standby = Options::default()
+            .max_connections(100)
+            .setting("hot_standby = on")
+            .prepare();
+        let data = standby.directory.join("data");
+        let own = fs::read(data.join("postgresql.auto.conf")).unwrap();
+        fs::remove_dir_all(&data).unwrap();
+        run(as_account(&programs().join("pg_basebackup"))
+            .args([
+                "-U",
+                "postgres",
+                "--checkpoint=fast",
+                "--no-sync",
+                "-R",
+                "-D",
+            ])
+            .arg(&data)
+            .arg("-h")
+            .arg(self.socket_directory())
+            .args(["-p", &self.port.to_string()]));
+        // What comes last counts.
+        let settings = data.join("postgresql.auto.conf");
+        let mut all = fs::read(&settings).unwrap();
+        all.extend(own);
+        fs::write(&settings, all).unwrap();
+        let mut standby = standby;
+        standby.launch();
+        standby
+    }
+
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -243,6 +275,13 @@ impl Postgres {
             self.log()
         );
         text(&output.stdout)
+    }
+
+    /// The same, or None where the server is full or away.
+    pub fn try_psql(&self, database: &str, sql: &str) -> Option<String> {
+        let output = self.client(database, sql).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        output.status.success().then(|| text.trim_end().to_owned())
     }
 
     /// A new, empty database of a name of its own.
@@ -339,6 +378,26 @@ fn account() -> (u32, u32) {
     let user =
         user.unwrap_or_else(|| panic!("there is no user postgres: apt-get install -y postgresql"));
     (user.uid.as_raw(), user.gid.as_raw())
+}
+
+/// A program that refuses to run as root.
+pub fn as_account(program: &Path) -> Command {
+    let (uid, gid) = account();
+    let mut command = Command::new(tool("setpriv"));
+    command
+        .args([
+            &format!("--reuid={uid}"),
+            &format!("--regid={gid}"),
+            "--clear-groups",
+            "--pdeathsig",
+            "QUIT",
+        ])
+        .arg(program)
+        .env_clear()
+        .env("LC_ALL", "C")
+        .current_dir("/")
+        .stdin(Stdio::null());
+    command
 }
 
 /// The directory of the newest server's programs.

@@ -1,15 +1,17 @@
 //! One session at the server and the questions that the lock asks there.
 
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::timeout;
-use tokio_postgres::Client;
 
 use super::{Key, NAMESPACE};
-use crate::database::connect::{Connector, first_row};
+use crate::database::connect::{Connector, Login, first_row};
 use crate::database::diagnosis::Trouble;
+use crate::sys;
 
 /// The longest a question may take; none of them waits for anything but the server itself.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -26,7 +28,7 @@ const POOLING_ROUNDS: usize = 3;
 
 /// A connection and the process that serves it.
 pub(super) struct Session {
-    client: Client,
+    login: Login,
     /// The server's process id for it.
     pub pid: String,
 }
@@ -55,13 +57,18 @@ impl Session {
         limit: Duration,
         ended: Option<&Arc<Notify>>,
     ) -> Result<Self, Trouble> {
-        let client = connector.connect(limit, ended).await?;
+        let login = connector.connect(limit, ended).await?;
         let mut session = Self {
-            client,
+            login,
             pid: String::new(),
         };
         session.pid = session.backend().await?;
         Ok(session)
+    }
+
+    /// The duplicate of its socket.
+    pub(super) fn socket(&self) -> io::Result<OwnedFd> {
+        sys::duplicate(self.login.socket.as_fd())
     }
 
     /// Whether session-level locks mean something here; asked before any setting is made.
@@ -73,14 +80,13 @@ impl Session {
         if self.value("SELECT pg_is_in_recovery()").await? == "t" {
             return Ok(Fitness::Standby);
         }
-        let other = connector.connect(limit, None).await?;
         let other = Self {
-            client: other,
+            login: connector.connect(limit, None).await?,
             pid: String::new(),
         };
         for _ in 0..POOLING_ROUNDS {
             let mine = self.backend().await?;
-            if let Err(error) = other.client.simple_query("BEGIN").await {
+            if let Err(error) = other.login.client.simple_query("BEGIN").await {
                 // PgBouncer, pool_mode=statement.
                 let trouble = Trouble::from(&error);
                 return if trouble.reason().contains("statement pooling") {
@@ -132,6 +138,19 @@ impl Session {
         Ok(!self.row(&query, 1).await?.is_empty())
     }
 
+    /// Whether the server was started less than so long ago: then all who held locks have lost them.
+    pub(super) async fn has_just_started(&self, within: Duration) -> Result<bool, Trouble> {
+        let query = format!(
+            "SELECT clock_timestamp() - pg_postmaster_start_time() < interval '{} s'",
+            within.as_secs()
+        );
+        match self.value(&query).await {
+            // It is not asked of servers that only speak Postgres' language.
+            Err(Trouble::Refused(_)) => Ok(false),
+            answer => Ok(answer? == "t"),
+        }
+    }
+
     /// Gives the lock back.
     pub(super) async fn unlock(&self, key: &Key) -> Result<(), Trouble> {
         self.value(&format!(
@@ -151,7 +170,7 @@ impl Session {
 
     /// The first `columns` values of the first row.
     pub(super) async fn row(&self, query: &str, columns: usize) -> Result<Vec<String>, Trouble> {
-        match timeout(ANSWER, first_row(&self.client, query, columns)).await {
+        match timeout(ANSWER, first_row(&self.login.client, query, columns)).await {
             Ok(answer) => answer.map_err(|error| Trouble::from(&error)),
             Err(_) => Err(Trouble::NotYet("no answer in time (ETIMEDOUT)".into())),
         }

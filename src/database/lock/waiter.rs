@@ -15,16 +15,30 @@ use super::{Key, Wanted};
 use crate::database::connect::Connector;
 use crate::database::diagnosis::Trouble;
 use crate::exit::Failure;
+use crate::probe::words;
 
 /// One login, or several to as many hosts.
 const LOGIN: Duration = Duration::from_secs(15);
-/// The pause between two tries, at first and at most.
+/// The shortest pause between two tries.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// Who has waited this long gives its connection back between tries, and tries less often, for a login costs the server
-/// more than a try: with more replicas than `max_connections` the one that migrates must still get its own.
-const PATIENCE: Duration = Duration::from_secs(1);
-const PATIENT_PAUSE: Duration = Duration::from_secs(2);
+/// Who has waited this long gives its connection back between tries: with more replicas than `max_connections` the one
+/// that migrates must still get its own.
+const PATIENCE: Duration = Duration::from_millis(300);
+/// A login costs the server more than a try. So the pause is a quarter of the time waited so far, within these bounds.
+const PATIENT_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// The shortest pause for those whom a full server has turned away.
+const PAUSE_WHEN_FULL: Duration = Duration::from_secs(2);
+/// The least time for a login, where the limit leaves less.
+const SHORTEST_LOGIN: Duration = Duration::from_secs(1);
+/// How long a server that was started, or was out of reach, is left to whoever held the lock before: that replica tries
+/// to get it back at once, and its migration is paused meanwhile.
+pub(super) const PRECEDENCE: Duration = Duration::from_secs(1);
+/// How long a new lock is held before it counts. If it was free because its holder's connection was cut, that replica has
+/// paused its migration by then; and if it gets the lock back sooner than this, nobody else has migrated.
+pub(super) const SETTLING: Duration = Duration::from_millis(250);
+/// Too many connections (PostgreSQL manual, appendix A).
+const FULL: &str = "(53300)";
 /// Between two signs of life.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
 
@@ -41,6 +55,12 @@ struct Waiter<'a> {
     reason: String,
     /// Whether a lock means something at this server.
     checked: bool,
+    /// When the server was found in reach again.
+    back: Option<Instant>,
+    /// Whether the last try found it out of reach.
+    out_of_reach: bool,
+    /// Whether the last try found it full.
+    full: bool,
 }
 
 /// How a wait ends well.
@@ -74,6 +94,9 @@ pub(super) async fn acquire(
         reported: None,
         reason: String::new(),
         checked: false,
+        back: None,
+        out_of_reach: false,
+        full: false,
     };
     let mut session = None;
     let mut pause = SHORTEST_PAUSE;
@@ -86,14 +109,9 @@ pub(super) async fn acquire(
             (Try::Recorded(record), Some(session)) => {
                 return Ok(Outcome::Recorded(record, session));
             }
-            (_, kept) => session = kept.filter(|_| !waiter.patient()),
+            (_, kept) => session = kept.filter(|_| !waiter.is_patient()),
         }
-        waiter.report();
-        pause = (pause * 2).min(if waiter.patient() {
-            PATIENT_PAUSE
-        } else {
-            LONGEST_PAUSE
-        });
+        pause = waiter.next_pause(pause);
         waiter.rest(jittered(pause)).await?;
     }
 }
@@ -115,6 +133,9 @@ impl Waiter<'_> {
                 tried
             }
             Err(Trouble::NotYet(reason)) => {
+                // A server that is full has not lost anybody.
+                self.full = reason.contains(FULL);
+                self.out_of_reach |= !self.full;
                 self.reason = reason;
                 Ok(Try::NotYet)
             }
@@ -142,12 +163,39 @@ impl Waiter<'_> {
             Ok(Some(record)) => return Ok(Ok(Try::Recorded(record))),
             Err(failure) => return Ok(Err(failure)),
         }
+        if self.leaves_precedence(session).await? {
+            return Ok(Ok(Try::NotYet));
+        }
         match self.lock(session).await? {
             Ok(Try::Got) => {}
             other => return Ok(other),
         }
+        if !self.settle(session).await? {
+            self.reason = "it was lost again at once".into();
+            return Ok(Ok(Try::NotYet));
+        }
         let tried = |record: Option<Record>| record.map_or(Try::Got, Try::Recorded);
         Ok(self.recorded(session, true).await?.map(tried))
+    }
+
+    /// Whether somebody may be about to get the lock back.
+    async fn leaves_precedence(&mut self, session: &Session) -> Result<bool, Trouble> {
+        if self.out_of_reach {
+            self.out_of_reach = false;
+            self.back = Some(Instant::now());
+        }
+        let back = self.back.is_some_and(|back| back.elapsed() < PRECEDENCE);
+        if !back && !session.has_just_started(PRECEDENCE).await? {
+            return Ok(false);
+        }
+        self.reason = "the server has just come up: whoever held the lock before goes first".into();
+        Ok(true)
+    }
+
+    /// Holds the new lock until it counts. Whether it is still held then.
+    async fn settle(&self, session: &Session) -> Result<bool, Trouble> {
+        sleep(self.back.map_or(SETTLING, |_| PRECEDENCE)).await;
+        session.owns(self.key).await
     }
 
     /// The version's record. With the lock the table is made ready for one, too.
@@ -178,6 +226,11 @@ impl Waiter<'_> {
     }
 
     async fn lock(&mut self, session: &Session) -> Result<Result<Try, Failure>, Trouble> {
+        // Who can see that it is held need not be fit to hold it: that is found out by a second connection.
+        if let Some(holder) = Holder::find(session, self.key).await? {
+            self.reason = format!("held by {holder}");
+            return Ok(Ok(Try::NotYet));
+        }
         if let Err(failure) = self.make_fit(session).await? {
             return Ok(Err(failure));
         }
@@ -213,7 +266,18 @@ impl Waiter<'_> {
     /// How long a login may take. The last try, at the very limit, gets its time too.
     fn login_limit(&self) -> Duration {
         self.left()
-            .map_or(LOGIN, |left| left.clamp(LONGEST_PAUSE, LOGIN))
+            .map_or(LOGIN, |left| left.clamp(SHORTEST_LOGIN, LOGIN))
+    }
+
+    fn next_pause(&self, pause: Duration) -> Duration {
+        let quarter = self.started.elapsed() / 4;
+        if self.full {
+            quarter.clamp(PAUSE_WHEN_FULL, LONGEST_PAUSE)
+        } else if self.is_patient() {
+            quarter.clamp(PATIENT_PAUSE, LONGEST_PAUSE)
+        } else {
+            pause * 2
+        }
     }
 
     /// Says why not yet: at first, each new reason, and a sign of life every few seconds.
@@ -223,10 +287,10 @@ impl Waiter<'_> {
             None => log::info!("waiting for the migration lock \"{name}\": {}", self.reason),
             Some((at, reason)) if at.elapsed() < SIGN_OF_LIFE && *reason == self.reason => return,
             Some(_) => {
-                let elapsed = readable(self.started.elapsed());
+                let elapsed = words::duration(self.started.elapsed());
                 let limit = self.wanted.timeout.map_or_else(
                     || "without a limit".into(),
-                    |limit| format!("of {}", readable(limit)),
+                    |limit| format!("of {}", words::duration(limit)),
                 );
                 log::info!(
                     "still waiting for the migration lock \"{name}\" ({elapsed} {limit}): {}",
@@ -240,7 +304,7 @@ impl Waiter<'_> {
     /// Says how long it took, when anybody was told of a wait.
     fn conclude(&self) {
         if self.reported.is_some() {
-            let elapsed = readable(self.started.elapsed());
+            let elapsed = words::duration(self.started.elapsed());
             log::info!(
                 "got the migration lock \"{}\" after {elapsed}",
                 self.key.name.escape_debug()
@@ -248,14 +312,23 @@ impl Waiter<'_> {
         }
     }
 
-    /// Sleeps, but not past the limit.
-    async fn rest(&self, pause: Duration) -> Result<(), Failure> {
+    /// Sleeps, but not past the limit, and talks in its sleep.
+    async fn rest(&mut self, pause: Duration) -> Result<(), Failure> {
         let left = self.left().unwrap_or(pause);
         if left.is_zero() {
             return Err(self.timed_out());
         }
-        sleep(pause.min(left)).await;
-        Ok(())
+        let end = Instant::now() + pause.min(left);
+        loop {
+            self.report();
+            let pause = end.saturating_duration_since(Instant::now());
+            if pause.is_zero() {
+                return Ok(());
+            }
+            let said = self.reported.as_ref().map(|(at, _)| at.elapsed());
+            let silence = SIGN_OF_LIFE.saturating_sub(said.unwrap_or_default());
+            sleep(pause.min(silence)).await;
+        }
     }
 
     fn left(&self) -> Option<Duration> {
@@ -264,12 +337,12 @@ impl Waiter<'_> {
             .map(|limit| limit.saturating_sub(self.started.elapsed()))
     }
 
-    fn patient(&self) -> bool {
+    fn is_patient(&self) -> bool {
         self.started.elapsed() >= PATIENCE
     }
 
     fn timed_out(&self) -> Failure {
-        let limit = self.wanted.timeout.map(readable).unwrap_or_default();
+        let limit = self.wanted.timeout.map(words::duration).unwrap_or_default();
         let name = self.key.name.escape_debug();
         let remedy = if self.reason.starts_with("held") {
             "; raise --lock-timeout, or end a stuck holder with pg_terminate_backend(pid)"
@@ -306,26 +379,6 @@ fn jittered(pause: Duration) -> Duration {
     pause / 2 + pause * u32::try_from(random).unwrap_or_default() / 1024
 }
 
-/// `1h2m3s`, without what is zero.
-fn readable(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    if seconds == 0 {
-        return format!("{}ms", duration.as_millis());
-    }
-    let mut text = String::new();
-    for (count, unit) in [
-        (seconds / 3600, "h"),
-        (seconds / 60 % 60, "m"),
-        (seconds % 60, "s"),
-    ] {
-        if count > 0 {
-            text += &count.to_string();
-            text += unit;
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -337,19 +390,5 @@ mod tests {
             let jittered = jittered(pause);
             assert!(jittered >= pause / 2 && jittered <= pause, "{jittered:?}");
         }
-    }
-
-    #[test]
-    fn durations_are_readable() {
-        for (seconds, text) in [
-            (15, "15s"),
-            (600, "10m"),
-            (90, "1m30s"),
-            (3600, "1h"),
-            (3723, "1h2m3s"),
-        ] {
-            assert_eq!(readable(Duration::from_secs(seconds)), text);
-        }
-        assert_eq!(readable(Duration::from_millis(300)), "300ms");
     }
 }

@@ -130,6 +130,61 @@ fn two_replicas_migrate_once_serve_and_end_with_the_code_of_uvicorn() {
     }
 }
 
+/// What the second image knows and the first does not.
+const SECOND_REVISION: &str = r#"
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade() -> None:
+    op.execute("INSERT INTO migration_runs DEFAULT VALUES")
+"#;
+
+#[test]
+fn after_a_rollback_an_image_that_does_not_know_the_newest_revision_starts() {
+    let (old, new) = (Application::new(), Application::new());
+    fs::write(
+        new.files.join("migrations/versions/0002_second.py"),
+        SECOND_REVISION,
+    )
+    .unwrap();
+    let server = Postgres::start();
+    let database = server.create_db();
+    let url = server
+        .url(&database)
+        .replacen("postgres://", "postgresql+psycopg://", 1);
+    let run = |application: &Application, once: &[&str]| {
+        application
+            .run(Run::as_pid1(), &url)
+            .args([
+                "--database",
+                "DATABASE_URL",
+                "--migrate",
+                "alembic upgrade head",
+            ])
+            .args(once)
+            .args(["--", "echo", "command"])
+            .finish()
+    };
+    let revision = || server.psql(&database, "SELECT version_num FROM alembic_version");
+    for (application, version, expected) in [
+        (&old, "v1", "0001"),
+        (&new, "v2", "0002"),
+        (&old, "v1", "0002"),
+    ] {
+        run(application, &["--migrate-once", version])
+            .assert_exit(0)
+            .assert_stdout("command\n");
+        assert_eq!(revision(), expected, "{version}");
+    }
+    // That is what it is for: alembic itself refuses.
+    run(&old, &[])
+        .assert_exit(255)
+        .assert_stdout("FAILED: Can't locate revision identified by '0002'\n");
+}
+
 /// The application's files where the dropped user can read them, and the virtual environment.
 struct Application {
     files: TempDir,

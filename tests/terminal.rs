@@ -13,7 +13,7 @@ mod common;
 use std::fs;
 
 use common::server::unused_port;
-use common::{DEADLINE, Ended, Run, TempDir, Terminal, portero};
+use common::{DEADLINE, Ended, Run, TempDir, Terminal, poll_until, portero};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -393,20 +393,47 @@ fn a_terminal_that_does_not_control_the_session_is_just_a_stream() {
 }
 
 #[test]
-fn a_command_that_ctrl_z_stopped_still_ends_when_it_is_told_to() {
-    // Nobody is there who could continue it: no shell above.
+fn where_no_shell_could_continue_it_ctrl_z_does_not_stop_command() {
+    for options in [&[][..], &["--signal-child-only"]] {
+        for run in both_places() {
+            let terminal = &mut Terminal::start(run.args(options).args(["--", "cat"]));
+            terminal.until_foreground("cat");
+            for word in ["one", "two", "three"] {
+                terminal.send(CTRL_Z);
+                line(terminal, word, &[&format!("{word}\r\n{word}\r\n")]);
+            }
+            terminal.send(CTRL_C);
+            ends_with(terminal, 130);
+        }
+    }
+}
+
+#[test]
+fn a_command_that_was_stopped_from_outside_stays_so_and_still_ends_when_it_is_told_to() {
     for run in both_places() {
         let terminal =
             &mut Terminal::start(run.args(["--", "sh", "-c", "echo ready; exec sleep 1000"]));
         terminal.expect("ready", DEADLINE);
-        terminal.send(CTRL_Z);
         let pid = terminal.pid();
-        let stopped = common::poll_until(DEADLINE, || {
-            let command = *common::process::children(pid).first()?;
-            let state = common::inits::status(command, "State")?;
-            state.starts_with('T').then_some(())
-        });
-        assert!(stopped.is_some(), "never stopped: {}", terminal.screen());
+        kill(Pid::from_raw(pid), Signal::SIGTSTP).unwrap();
+        let state_is = |wanted| {
+            let state = || {
+                let command = *common::process::children(pid).first()?;
+                common::inits::status(command, "State")?
+                    .starts_with(wanted)
+                    .then_some(())
+            };
+            let came = poll_until(DEADLINE, state);
+            assert!(came.is_some(), "never {wanted}");
+        };
+        state_is('T');
+        kill(Pid::from_raw(pid), Signal::SIGCONT).unwrap();
+        state_is('S');
+        kill(Pid::from_raw(pid), Signal::SIGTSTP).unwrap();
+        state_is('T');
+        // It is looked at once more: nothing has continued it meanwhile.
+        terminal.send("x");
+        state_is('T');
         kill(Pid::from_raw(pid), Signal::SIGTERM).unwrap();
         ends_with(terminal, 143);
     }

@@ -82,6 +82,7 @@ pub fn supervise_with(child: Child, rules: &Supervision, permit: &Permit) -> Out
         delay: Delay::None,
         kill_at: None,
         stopped: false,
+        told_to_pause: false,
     };
     let status = loop {
         supervisor.obey();
@@ -109,6 +110,8 @@ struct Supervisor<'a> {
     kill_at: Option<Instant>,
     /// The child was seen to be stopped. It may have been continued since by somebody else.
     stopped: bool,
+    /// The last that was forwarded of a terminal's stops and CONT was a stop.
+    told_to_pause: bool,
 }
 
 /// The state of `--stop-delay`.
@@ -261,6 +264,9 @@ impl Supervisor<'_> {
         }
         if mapped == libc::SIGCONT {
             self.give_terminal();
+            self.told_to_pause = false;
+        } else if signals::is_terminal_stop(mapped) {
+            self.told_to_pause = true;
         }
         let asks_to_stop = signals::is_stop_request(number) || signals::is_stop_request(mapped);
         if asks_to_stop {
@@ -306,7 +312,8 @@ impl Supervisor<'_> {
     }
 
     /// The child was stopped as a job is: then portero stops too, so that the shell that started it notices. As PID 1
-    /// or in an orphaned process group it does not, as nobody could continue it.
+    /// or in an orphaned process group it does not, as nobody could continue it; and nobody could continue the child,
+    /// so that a Ctrl-Z does nothing there, as it does to a child without portero.
     fn on_stop(&mut self, signal: i32) {
         self.stopped = true;
         // After a resumption SIGCHLD (17) comes before SIGCONT (18) and reports the old stop.
@@ -318,6 +325,10 @@ impl Supervisor<'_> {
         sys::stop_self();
         if was_foreground && !sys::pending_signals().contains(libc::SIGCONT) {
             self.give_terminal();
+            if signal == libc::SIGTSTP && !self.told_to_pause {
+                let _ = sys::kill(-self.child.pid, libc::SIGCONT);
+                self.stopped = false;
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench init` measures everything, `cargo bench --bench init -- start-up orphans` those two parts. It
 //! needs root, for PID namespaces, and prints a table; nothing passes or fails. All inits take turns, so that what else
-//! the machine does hits them alike, and a figure is the median of its runs.
+//! the machine does hits them alike. A figure is the median of its runs; a time is that of the fastest tenth of them.
 
 #![allow(
     clippy::unwrap_used,
@@ -31,7 +31,7 @@ const START_UPS: usize = 1000;
 const MEMORY_RUNS: usize = 5;
 const TERMS: u32 = 300;
 const ORPHANS: usize = 20_000;
-const ORPHAN_RUNS: usize = 3;
+const ORPHAN_RUNS: usize = 5;
 const IDLE: Duration = Duration::from_secs(10);
 
 /// A part of the table, measured on all inits.
@@ -117,7 +117,7 @@ fn start_up(inits: &[Init]) -> Vec<Row> {
         }
     }
     pin_to(&before);
-    let mut figures: Vec<f64> = times.into_iter().map(median).collect();
+    let mut figures: Vec<f64> = times.into_iter().map(fastest_tenth).collect();
     let alone = figures.pop().unwrap();
     vec![Row {
         what: format!("start-up of `-- /bin/true`, µs (alone: {alone:.0})"),
@@ -190,7 +190,7 @@ fn orphans(inits: &[Init]) -> Vec<Row> {
     }
     vec![Row {
         what: format!("CPU time of reaping {ORPHANS} orphans, ms"),
-        figures: times.into_iter().map(median).collect(),
+        figures: times.into_iter().map(fastest_tenth).collect(),
     }]
 }
 
@@ -255,6 +255,13 @@ fn own_pid() -> i32 {
 fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
     figures[figures.len() / 2]
+}
+
+/// The one that a tenth of all is as fast as; of a few it is the fastest. What else the machine does makes a time longer
+/// and never shorter, so this says more of a program than the median does.
+fn fastest_tenth(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 10]
 }
 
 /// Markdown, with what portero takes for each 1 of the best of the others in the last column.

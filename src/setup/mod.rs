@@ -12,6 +12,7 @@ pub mod expand;
 pub mod privileges;
 #[cfg(test)]
 mod properties;
+mod secrets;
 pub mod user;
 pub mod words;
 

@@ -25,7 +25,7 @@ use common::{TempDir, portero, tool};
 const DIRECTORIES: usize = 2000;
 const FILES_EACH: usize = 100;
 const UNCHANGED_RUNS: usize = 15;
-const CHANGED_RUNS: usize = 5;
+const CHANGED_RUNS: usize = 6;
 
 fn main() {
     let directory = TempDir::new();
@@ -58,8 +58,11 @@ fn row(top: &Path, what: &str, runs: usize, user: impl Fn(usize) -> usize) {
             .arg(top),
     );
     for run in 0..runs {
-        for (index, times) in times.iter_mut().enumerate() {
-            let uid = user(run * 3 + index);
+        for turn in 0..3 {
+            // In another order each time: one's changes are written back while the next is at work.
+            let index = (run + turn) % 3;
+            let times = &mut times[index];
+            let uid = user(run * 3 + turn);
             let both = format!("{uid}:{uid}");
             times.push(match index {
                 0 => time(

@@ -86,6 +86,18 @@ fn single_files_and_several_paths_are_given_too() {
         assert_eq!(owner(path), USER, "{}", path.display());
     }
     assert_eq!(owner(directory.path()), ROOT);
+    // As an image bakes it.
+    Run::portero()
+        .env("DATA", directory.path())
+        .env("PORTERO_USER", "4321:5432")
+        .env("PORTERO_CHOWN", "${DATA}/f ${DATA}/1 ${UNSET:-}")
+        .args(["--", "true"])
+        .finish()
+        .assert_exit(0);
+    assert_eq!(
+        [owner(&file), owner(&one), owner(&two)],
+        [(4321, 5432), (4321, 5432), USER]
+    );
 }
 
 #[test]

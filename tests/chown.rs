@@ -33,6 +33,11 @@ fn owner(path: impl AsRef<Path>) -> (u32, u32) {
     (found.uid(), found.gid())
 }
 
+/// `PORTERO_TEST_LONG=1` makes the races last for a minute each.
+fn is_long() -> bool {
+    std::env::var_os("PORTERO_TEST_LONG").is_some()
+}
+
 const USER: (u32, u32) = (1234, 2345);
 const ROOT: (u32, u32) = (0, 0);
 
@@ -277,11 +282,7 @@ fn a_file_with_other_names_is_given_only_where_nobody_could_have_linked_what_was
 /// walked, all the time.
 #[test]
 fn a_symlink_swapped_in_during_the_walk_leads_nowhere() {
-    let rounds = if std::env::var_os("PORTERO_TEST_LONG").is_some() {
-        3000
-    } else {
-        60
-    };
+    let rounds = if is_long() { 3000 } else { 60 };
     let directory = TempDir::new();
     let (top, outside) = (directory.join("data"), directory.join("outside"));
     fs::create_dir_all(outside.join("sub")).unwrap();
@@ -349,6 +350,41 @@ fn a_symlink_swapped_in_during_the_walk_leads_nowhere() {
     stop.store(true, Ordering::Relaxed);
     racer.join().unwrap();
     assert!(swaps.load(Ordering::Relaxed) > 1000, "the race was none");
+}
+
+/// The same with a second name of a file of root's, where the system lets everybody make one.
+#[test]
+fn a_hard_link_swapped_in_during_the_walk_gives_nothing_away() {
+    let directory = TempDir::new();
+    let top = directory.join("data");
+    fs::create_dir(&top).unwrap();
+    let outside = directory.file("outside", "");
+    let sysctl = directory.file("sysctl", "0\n");
+    let stop = Arc::new(AtomicBool::new(false));
+    let racer = thread::spawn({
+        let (top, outside, stop) = (top.clone(), outside.clone(), Arc::clone(&stop));
+        move || {
+            let (file, new) = (top.join("file"), top.join("new"));
+            while !stop.load(Ordering::Relaxed) {
+                fs::write(&new, "").unwrap();
+                fs::rename(&new, &file).unwrap();
+                fs::hard_link(&outside, &new).unwrap();
+                fs::rename(&new, &file).unwrap();
+                fs::remove_file(&file).unwrap();
+            }
+        }
+    });
+    let script = format!(
+        "mount --bind {} /proc/sys/fs/protected_hardlinks",
+        sysctl.display()
+    );
+    for _ in 0..if is_long() { 3000 } else { 40 } {
+        let finished = giving(&[&top]).mounts(&script).finish();
+        finished.assert_exit(0);
+        assert_eq!(owner(&outside), ROOT, "{finished}");
+    }
+    stop.store(true, Ordering::Relaxed);
+    racer.join().unwrap();
 }
 
 /// Exchanges two names by way of a third.

@@ -21,7 +21,7 @@ use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Uid, fchownat};
 
-use crate::sys::files::{Status, next_names, status};
+use crate::sys::files::{Status, file_time, next_names, status};
 
 mod path;
 
@@ -53,6 +53,7 @@ pub fn give(path: &Path, owner: Owner, interrupted: &dyn Fn() -> bool) -> Result
         mount: mount(&top, &found).map_err(|error| explained(path.display(), errno(&error)))?,
         interrupted,
         links_are_safe: links_are_safe(),
+        started: file_time(),
         names: Vec::with_capacity(BUFFER),
         parents: Vec::with_capacity(BUFFER / size_of::<Place>()),
         buffer: vec![0; BUFFER],
@@ -88,6 +89,8 @@ struct Walk<'a> {
     mount: u64,
     interrupted: &'a dyn Fn() -> bool,
     links_are_safe: bool,
+    /// By the clock of `Status::changed`.
+    started: (i64, u32),
     /// The directories still to be walked, of every directory from PATH down: each name ends in NUL.
     names: Vec<u8>,
     parents: Vec<Place>,
@@ -219,9 +222,11 @@ impl Walk<'_> {
         if self.owner.has(found) {
             return Ok(());
         }
-        if !found.is_directory() && found.links > 1 && !self.links_are_safe {
+        // A second name that was taken away since this began leaves a trace: the time of the file's last change.
+        let is_linked = found.links > 1 || found.changed >= self.started;
+        if !found.is_directory() && is_linked && !self.links_are_safe {
             self.linked += 1;
-            log::debug!("{path} has {} hard links: it stays as it is", found.links);
+            log::debug!("{path} has, or had just now, another name: it stays as it is");
             return Ok(());
         }
         self.change(file, c"", path)
@@ -262,8 +267,9 @@ impl Walk<'_> {
         );
         if linked > 0 {
             log::warn!(
-                "--chown: {linked} files in {path} with several hard links stay as they are: another name of theirs \
-                 may be outside of it (the sysctl fs.protected_hardlinks=1 would rule that out)"
+                "--chown: {linked} files in {path} that have several hard links, or were changed just now, stay as \
+                 they are: another name of theirs may be outside of it (the sysctl fs.protected_hardlinks=1 would rule \
+                 that out)"
             );
         }
     }

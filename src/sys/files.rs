@@ -21,6 +21,8 @@ pub struct Status {
     pub device: (u32, u32),
     /// Its number there.
     pub inode: u64,
+    /// When it was last changed, its number of names included: seconds and nanoseconds (`inode(7)`, ctime).
+    pub changed: (i64, u32),
     /// The mount through which it was reached; `None` before Linux 5.8.
     pub mount: Option<u64>,
 }
@@ -67,8 +69,21 @@ pub fn status(directory: impl AsFd, name: &CStr) -> io::Result<Status> {
         gid: found.stx_gid,
         device: (found.stx_dev_major, found.stx_dev_minor),
         inode: found.stx_ino,
+        changed: (found.stx_ctime.tv_sec, found.stx_ctime.tv_nsec),
         mount: (found.stx_mask & libc::STATX_MNT_ID != 0).then_some(found.stx_mnt_id),
     })
+}
+
+/// Now, by the clock from which files get their times: what is changed from now on has this time or a later one
+/// (`clock_gettime(2)`, `CLOCK_REALTIME_COARSE`).
+pub fn file_time() -> (i64, u32) {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the pointer is to a timespec that outlives the call.
+    unsafe { libc::clock_gettime(libc::CLOCK_REALTIME_COARSE, &raw mut now) };
+    (now.tv_sec, u32::try_from(now.tv_nsec).unwrap_or_default())
 }
 
 /// Reads the next entries of `directory` into `buffer` and returns their names, less `.` and `..`; `None` at the end.

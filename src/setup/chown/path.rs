@@ -58,7 +58,8 @@ pub fn open(path: &Path) -> Result<(OwnedFd, Status), String> {
         rest.extend(components(Path::new(&target)));
     }
     let found = look(&at).map_err(fail)?;
-    if found == look(&root).map_err(fail)? {
+    let root = look(&root).map_err(fail)?;
+    if (found.device, found.inode) == (root.device, root.inode) {
         return Err(format!("{shown} is the whole root: name a directory in it"));
     }
     Ok((at, found))

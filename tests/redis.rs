@@ -10,7 +10,9 @@
 
 mod common;
 
-use common::{DEADLINE, Finished, Redis, Run, poll_until};
+use std::thread;
+
+use common::{DEADLINE, Finished, Process, Redis, Run, poll_until};
 
 const PASSWORD: &str = "p@ss:w/rd";
 /// The same as a URL has it.
@@ -25,14 +27,13 @@ fn healthcheck(url: &str, options: &[&str]) -> Finished {
         .finish()
 }
 
-/// A wait that ends at its limit; what says no does so from the first try on.
-fn wait(url: &str, options: &[&str]) -> Finished {
+fn wait(url: &str, limit: &str, options: &[&str]) -> Process {
     Run::portero()
-        .args(["wait", "--wait-timeout", "1s"])
+        .args(["wait", "--wait-timeout", limit])
         .args(options)
         .arg("REDIS_URL")
         .env("REDIS_URL", url)
-        .finish()
+        .start()
 }
 
 #[track_caller]
@@ -42,7 +43,7 @@ fn assert_ready(url: &str, options: &[&str]) {
     let line = finished.stdout.lines().count() == 1
         && finished.stdout.starts_with("healthy: REDIS_URL (redis");
     assert!(line && finished.stdout.contains(" PONG in "), "{finished}");
-    let waited = wait(url, options);
+    let waited = wait(url, "30s", options).wait();
     waited
         .assert_exit(0)
         .assert_stderr_contains("is ready after");
@@ -56,6 +57,8 @@ fn assert_ready(url: &str, options: &[&str]) {
 /// The wait's exit code tells *not yet* (124) from *it answers, and says no* (125).
 #[track_caller]
 fn assert_not_ready(url: &str, options: &[&str], code: i32, why: &str) {
+    // It ends at its limit; what says no does so from the first try on.
+    let waited = wait(url, "3s", options);
     let finished = healthcheck(url, options);
     finished
         .assert_exit(1)
@@ -63,7 +66,7 @@ fn assert_not_ready(url: &str, options: &[&str], code: i32, why: &str) {
         .assert_one_line_of("unhealthy: REDIS_URL (redis")
         .assert_stderr_contains(why);
     assert!(finished.stderr.len() < 200, "{finished}");
-    let waited = wait(url, options);
+    let waited = waited.wait();
     waited.assert_exit(code).assert_stderr_contains(why);
     for finished in [finished, waited] {
         finished
@@ -115,7 +118,7 @@ fn passwords_and_acl_users_are_told_from_wrong_ones() {
     }
     let wants = "it wants a password, and the URL has none (NOAUTH)";
     let refuses = "it refuses the user or the password (WRONGPASS)";
-    for (userinfo, why) in [
+    let cases = [
         (String::new(), wants),
         ("app@".to_owned(), wants),
         (":wrong@".to_owned(), refuses),
@@ -126,9 +129,13 @@ fn passwords_and_acl_users_are_told_from_wrong_ones() {
             format!("mute:{ENCODED}@"),
             "this user may not PING (NOPERM)",
         ),
-    ] {
-        assert_not_ready(&url(&userinfo), &[], 125, why);
-    }
+    ];
+    // Side by side, as each wait takes its limit.
+    thread::scope(|scope| {
+        for (userinfo, why) in &cases {
+            scope.spawn(|| assert_not_ready(&url(userinfo), &[], 125, why));
+        }
+    });
 }
 
 #[test]
@@ -145,7 +152,8 @@ fn tls_is_verified_as_for_https() {
     }
     // The health check believes loopback, the wait believes nobody.
     healthcheck(&url("127.0.0.1", ""), &[]).assert_exit(0);
-    wait(&url("127.0.0.1", ""), &[])
+    wait(&url("127.0.0.1", ""), "3s", &[])
+        .wait()
         .assert_exit(125)
         .assert_stderr_contains("certificate refused");
     let other = Redis::start_with_tls(&[]);

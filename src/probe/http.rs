@@ -210,8 +210,6 @@ fn connect(
     if matches!(url.place, Place::Own(_)) && peer.is_some_and(|address| address.is_ipv6()) {
         note = " from [::1]";
     }
-    // The request leaves in one write: nothing is gained by waiting for more of it.
-    let _ = tcp.set_nodelay(true);
     if !url.tls {
         return Ok((Link::tcp(tcp, deadline), note));
     }

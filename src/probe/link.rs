@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
@@ -24,23 +25,35 @@ enum Socket {
     Unix(UnixStream),
 }
 
+/// What a socket's time limit is for.
+#[derive(Clone, Copy)]
+enum Operation {
+    Read,
+    Write,
+}
+
+impl Socket {
+    fn set_limit(&self, operation: Operation, limit: Option<Duration>) -> io::Result<()> {
+        match (self, operation) {
+            (Self::Tcp(socket), Operation::Read) => socket.set_read_timeout(limit),
+            (Self::Tcp(socket), Operation::Write) => socket.set_write_timeout(limit),
+            (Self::Unix(socket), Operation::Read) => socket.set_read_timeout(limit),
+            (Self::Unix(socket), Operation::Write) => socket.set_write_timeout(limit),
+        }
+    }
+}
+
 impl Wire {
-    /// Runs `operation` with what is left of the deadline as the socket's time limit.
+    /// Runs `work` with what is left of the deadline as the socket's time limit for such an operation.
     fn within<T>(
         &mut self,
-        mut operation: impl FnMut(&mut Socket) -> io::Result<T>,
+        operation: Operation,
+        mut work: impl FnMut(&mut Socket) -> io::Result<T>,
     ) -> io::Result<T> {
         loop {
-            let left = Some(self.deadline.remaining().ok_or(io::ErrorKind::TimedOut)?);
-            match &self.socket {
-                Socket::Tcp(socket) => socket
-                    .set_read_timeout(left)
-                    .and_then(|()| socket.set_write_timeout(left))?,
-                Socket::Unix(socket) => socket
-                    .set_read_timeout(left)
-                    .and_then(|()| socket.set_write_timeout(left))?,
-            }
-            match operation(&mut self.socket) {
+            let left = self.deadline.remaining().ok_or(io::ErrorKind::TimedOut)?;
+            self.socket.set_limit(operation, Some(left))?;
+            match work(&mut self.socket) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // A time limit that ran out is EAGAIN (socket(7), SO_RCVTIMEO); the deadline then has passed.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -54,7 +67,7 @@ impl Wire {
 
 impl Read for Wire {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.within(|socket| match socket {
+        self.within(Operation::Read, |socket| match socket {
             Socket::Tcp(socket) => socket.read(buffer),
             Socket::Unix(socket) => socket.read(buffer),
         })
@@ -63,7 +76,7 @@ impl Read for Wire {
 
 impl Write for Wire {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.within(|socket| match socket {
+        self.within(Operation::Write, |socket| match socket {
             Socket::Tcp(socket) => socket.write(bytes),
             Socket::Unix(socket) => socket.write(bytes),
         })
@@ -120,6 +133,8 @@ impl Link {
         let name = ServerName::try_from(host.to_owned())
             .map_err(|error| io::Error::other(error.to_string()))?;
         let mut connection = ClientConnection::new(config, name).map_err(io::Error::other)?;
+        // The handshake and what follows are several writes: none is to wait for the answer to another.
+        let _ = socket.set_nodelay(true);
         let mut wire = Wire {
             socket: Socket::Tcp(socket),
             deadline,

@@ -47,7 +47,6 @@ fn ping(url: &RedisUrl, question: &Question, deadline: Deadline) -> Result<(), R
 
 fn connect(url: &RedisUrl, question: &Question, deadline: Deadline) -> Result<Link, Readiness> {
     let tcp = stream::tcp(&url.host, deadline)?;
-    let _ = tcp.set_nodelay(true);
     if !url.tls {
         return Ok(Link::tcp(tcp, deadline));
     }

@@ -1,0 +1,273 @@
+//! The health check's options and variables, what it shares with `run`, and who it runs as.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::pedantic,
+    clippy::type_complexity,
+    missing_docs
+)]
+
+mod common;
+
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::server::http_answer;
+use common::{DEADLINE, Run, Server, TempDir};
+use nix::sys::socket::{getsockopt, sockopt};
+
+fn healthcheck() -> Run {
+    Run::portero().args(["healthcheck", "--timeout", "20s"])
+}
+
+#[test]
+fn every_option_has_a_variable_that_does_the_same_and_the_option_wins() {
+    let server = Server::http(418, "all is well\n");
+    let url = format!("http://{}/", server.address());
+    let port = server.port().to_string();
+    let teapot = ("PORTERO_HEALTH_STATUS", "418");
+    let table: [(&[&str], &[(&str, &str)], i32, &str); 13] = [
+        (&[], &[("PORTERO_HEALTH_TARGET", &url), teapot], 0, "GET / "),
+        (
+            &[],
+            &[("PORTERO_HEALTH_PORT", &port), teapot],
+            0,
+            "GET /health ",
+        ),
+        (
+            &[],
+            &[
+                ("PORTERO_HEALTH_PORT", &port),
+                ("PORTERO_HEALTH_PATH", "/up?deep=1"),
+                teapot,
+            ],
+            0,
+            "GET /up?deep=1 ",
+        ),
+        (
+            &[&url],
+            &[("PORTERO_HEALTH_METHOD", "HEAD"), teapot],
+            0,
+            "HEAD / ",
+        ),
+        (
+            &[&url],
+            &[
+                ("PORTERO_HEALTH_HEADER", "X-A: 1\nHost: shop.example.com"),
+                teapot,
+            ],
+            0,
+            "host: shop.example.com\r\n",
+        ),
+        (
+            &[&url],
+            &[("PORTERO_HEALTH_CONTAINS", "is well"), teapot],
+            0,
+            "",
+        ),
+        (
+            &[&url],
+            &[("PORTERO_HEALTH_CONTAINS", "is ill"), teapot],
+            1,
+            "",
+        ),
+        (
+            &[&url],
+            &[("PORTERO_HEALTH_STATUS", "200-299, 400-499")],
+            0,
+            "",
+        ),
+        (&[&url], &[], 1, ""),
+        (&[&url, "--status", "200"], &[teapot], 1, ""),
+        (
+            &[&url, "--status", "418"],
+            &[("PORTERO_HEALTH_STATUS", "200")],
+            0,
+            "",
+        ),
+        (
+            &[&url, "--method", "OPTIONS"],
+            &[("PORTERO_HEALTH_METHOD", "HEAD"), teapot],
+            0,
+            "OPTIONS / ",
+        ),
+        (
+            &[&url, "--header", "X-B: 2"],
+            &[("PORTERO_HEALTH_HEADER", "X-A: 1"), teapot],
+            0,
+            "x-b: 2\r\n",
+        ),
+    ];
+    for (options, variables, code, request) in table {
+        let run = variables
+            .iter()
+            .fold(healthcheck().args(options), |run, (name, value)| {
+                run.env(name, value)
+            });
+        let finished = run.finish();
+        finished.assert_exit(code);
+        let head = server.requests().last().cloned().unwrap_or_default();
+        assert!(
+            head.to_lowercase().contains(&request.to_lowercase()),
+            "no {request:?} in {head:?}{finished}"
+        );
+    }
+    let heads = server.requests();
+    let last = heads.last().unwrap().to_lowercase();
+    assert!(
+        !last.contains("x-a: 1"),
+        "a list replaces the variable's: {last}"
+    );
+}
+
+#[test]
+fn the_text_must_be_in_the_first_64_kib_of_the_body() {
+    let limit = 64 * 1024;
+    for (before, healthy) in [(0, true), (limit - 5, true), (limit - 4, false)] {
+        let server = Server::http(
+            200,
+            &format!("{}ready{}", "x".repeat(before), "y".repeat(9)),
+        );
+        let finished = healthcheck()
+            .args(["--contains", "ready"])
+            .arg(format!("http://{}/", server.address()))
+            .finish();
+        finished.assert_exit(i32::from(!healthy));
+        if !healthy {
+            finished.assert_stderr_contains("status 200, but the body lacks the expected text");
+        }
+    }
+}
+
+#[test]
+fn all_targets_are_asked_at_once_and_those_that_fail_are_named() {
+    let silent = [Server::silent(), Server::silent(), Server::silent()];
+    let good = Server::http(200, "");
+    let targets = silent.iter().chain([&good]);
+    let targets: Vec<String> = targets
+        .map(|server| format!("http://{}/", server.address()))
+        .collect();
+    let start = Instant::now();
+    let finished = Run::portero()
+        .args(["healthcheck", "--timeout", "1500ms"])
+        .args(&targets)
+        .finish();
+    let took = start.elapsed();
+    assert!(
+        took >= Duration::from_millis(1400) && took < Duration::from_secs(4),
+        "{took:?}"
+    );
+    finished
+        .assert_exit(1)
+        .assert_one_line_of("unhealthy: ")
+        .assert_stderr_contains(&silent[0].address().to_string())
+        .assert_stderr_contains(&silent[1].address().to_string());
+    assert!(
+        !finished.stderr.contains(&good.address().to_string()),
+        "{finished}"
+    );
+    for server in silent.iter().chain([&good]) {
+        assert_eq!(server.connections(), 1);
+    }
+}
+
+#[test]
+fn localhost_is_either_loopback_address() {
+    for address in ["127.0.0.1:0", "[::1]:0"] {
+        let server = Server::answering_on(address, http_answer(200, ""));
+        for target in ["http://localhost:PORT/", "localhost:PORT"] {
+            let target = target.replace("PORT", &server.port().to_string());
+            healthcheck().arg(target).finish().assert_exit(0);
+        }
+    }
+}
+
+#[test]
+fn secrets_and_defaults_are_resolved_as_for_command_and_never_shown() {
+    let server = Server::start(|mut stream| {
+        let mut head = [0; 4096];
+        let length = stream.read(&mut head).unwrap_or(0);
+        let head = String::from_utf8_lossy(&head[..length]).to_lowercase();
+        let known = head.contains("\r\nauthorization: bearer hunter2\r\n")
+            && head.contains("\r\nhost: shop.example.com\r\n");
+        let status = if known { 200 } else { 401 };
+        let _ = stream.write_all(http_answer(status, "").as_bytes());
+    });
+    let directory = TempDir::new();
+    let file = directory.file("token", "hunter2\n");
+    let run = || {
+        Run::portero()
+            .args(["healthcheck", "-v"])
+            .env("PORTERO_SECRET", "TOKEN")
+            .env("TOKEN_FILE", &file)
+            .env("PORTERO_DEFAULT", "DOMAIN=example.com\nSITE=shop.${DOMAIN}")
+            .env("PORTERO_DEFAULT_PORT", server.port().to_string())
+    };
+    let headers = "Authorization: Bearer ${TOKEN}\nHost: ${SITE}";
+    let finished = run().env("PORTERO_HEALTH_HEADER", headers).finish();
+    finished.assert_exit(0).assert_never_says("hunter2");
+    let finished = run().finish();
+    finished
+        .assert_exit(1)
+        .assert_stderr_contains("status 401")
+        .assert_never_says("hunter2");
+
+    // What is wrong with them is unhealthy, and says what.
+    let gone = run().env("TOKEN_FILE", "/nonexistent/token").finish();
+    gone.assert_exit(1).assert_stderr_contains("TOKEN_FILE");
+    let unset = run().env("PORTERO_HEALTH_HEADER", "X: ${NOBODY}").finish();
+    unset.assert_exit(1).assert_stderr_contains("NOBODY");
+}
+
+#[test]
+fn root_drops_to_the_configured_user_first() {
+    let directory = TempDir::writable_by_all();
+    let path = directory.join("app.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o777)).unwrap();
+    let (sender, peers) = mpsc::channel();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let peer = getsockopt(&stream, sockopt::PeerCredentials).unwrap();
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(http_answer(200, "").as_bytes());
+            if sender.send((peer.uid(), peer.gid())).is_err() {
+                return;
+            }
+        }
+    });
+    let probe = |user: Option<&str>, started_as: Option<(u32, u32)>| {
+        let run = healthcheck().arg(format!("http+unix://{}:/up", path.display()));
+        let run = user.map_or(run.clone(), |user| run.env("PORTERO_USER", user));
+        let run = started_as.map_or(run.clone(), |(uid, gid)| run.user(uid, gid));
+        run.finish().assert_exit(0).assert_stderr("");
+        peers.recv_timeout(DEADLINE).unwrap()
+    };
+    assert_eq!(probe(Some("1234:5678"), None), (1234, 5678));
+    assert_eq!(probe(Some("nobody"), None), (65534, 65534));
+    assert_eq!(probe(None, None), (0, 0));
+    // Under another user's id there is nothing to drop, and nothing to say.
+    assert_eq!(probe(Some("1234:5678"), Some((4321, 8765))), (4321, 8765));
+    assert_eq!(probe(Some("1234:5678"), Some((1234, 5678))), (1234, 5678));
+
+    let private = TempDir::new();
+    let file = private.file("ready", "");
+    std::fs::set_permissions(private.path(), PermissionsExt::from_mode(0o700)).unwrap();
+    let run = || healthcheck().arg(format!("file://{}", file.display()));
+    run().finish().assert_exit(0);
+    run()
+        .env("PORTERO_USER", "1234:5678")
+        .finish()
+        .assert_exit(1)
+        .assert_stderr_contains("permission denied (EACCES)");
+    run()
+        .env("PORTERO_USER", "no-such-user")
+        .finish()
+        .assert_exit(1)
+        .assert_one_line_of("unhealthy: --user: ");
+}

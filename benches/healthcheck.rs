@@ -1,7 +1,7 @@
 //! What a health check costs, beside curl, wget, busybox wget and Python where they are installed.
 //!
 //! `cargo bench --bench healthcheck` probes a server on loopback by each of them in turn, on one core, so that what else
-//! the machine does hits them alike, and prints medians. Run it by `nice -n -20` beside other work. It ends with 1 when portero takes more than its limits allow:
+//! the machine does hits them alike, and prints medians. Run it by `chrt -f 10` beside other work. It ends with 1 when portero takes more than its limits allow:
 //! a tenth of curl's time, three quarters of busybox wget's, 150 kB of anonymous memory, or a thread.
 
 #![allow(

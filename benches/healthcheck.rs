@@ -1,8 +1,9 @@
 //! What a health check costs, beside curl, wget, busybox wget and Python where they are installed.
 //!
 //! `cargo bench --bench healthcheck` probes a server on loopback by each of them in turn, on one core, so that what else
-//! the machine does hits them alike, and prints medians. Run it by `chrt -f 10` beside other work. It ends with 1 when portero takes more than its limits allow:
-//! a tenth of curl's time, three quarters of busybox wget's, 150 kB of anonymous memory, or a thread.
+//! the machine does hits them alike, and prints medians; beside other work run it by `chrt -f 10`. It ends with 1 when
+//! portero takes more than its limits allow: of the fastest tenth, a tenth of curl's time and three quarters of busybox
+//! wget's; 150 kB of anonymous memory; one thread.
 
 #![allow(
     clippy::unwrap_used,

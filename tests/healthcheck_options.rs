@@ -17,8 +17,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::postgres::PASSWORD;
 use common::server::http_answer;
-use common::{DEADLINE, Run, Server, TempDir};
+use common::{DEADLINE, Postgres, Run, Server, TempDir, tool};
 use nix::sys::socket::{getsockopt, sockopt};
 
 fn healthcheck() -> Run {
@@ -270,4 +271,75 @@ fn root_drops_to_the_configured_user_first() {
         .finish()
         .assert_exit(1)
         .assert_one_line_of("unhealthy: --user: ");
+}
+
+#[test]
+fn a_database_is_asked_by_a_login() {
+    let database = Postgres::start();
+    let url = database.url_with("postgres", "PASSWORD", "postgres");
+    let check = |password: &str, name: &str| {
+        let url = url.replace("PASSWORD", password);
+        let url = url.strip_suffix("postgres").unwrap().to_owned() + name;
+        healthcheck()
+            .args(["-v", "DATABASE_URL"])
+            .env("DATABASE_URL", url)
+            .finish()
+    };
+    let finished = check(PASSWORD, "postgres");
+    finished
+        .assert_exit(0)
+        .assert_stdout_contains("healthy: DATABASE_URL (postgres://")
+        .assert_never_says(PASSWORD);
+    for (password, name, why) in [
+        ("hunter2", "postgres", "28P01"),
+        (PASSWORD, "nowhere", "3D000"),
+    ] {
+        let finished = check(password, name);
+        finished
+            .assert_exit(1)
+            .assert_stderr_contains("unhealthy: DATABASE_URL (postgres://")
+            .assert_stderr_contains(why)
+            .assert_never_says(password);
+    }
+    let silent = Server::silent();
+    let start = Instant::now();
+    let finished = Run::portero()
+        .args(["healthcheck", "--timeout", "1s"])
+        .arg(format!("postgres://u:hunter2@{}/d", silent.address()))
+        .finish();
+    finished
+        .assert_exit(1)
+        .assert_one_line_of("unhealthy: postgres://")
+        .assert_never_says("hunter2");
+    assert!(start.elapsed() < Duration::from_secs(8), "{finished}");
+}
+
+/// What a probe that runs every few seconds must not do: read files, start threads, set up a runtime or TLS (whose
+/// first act is to ask for random bytes).
+#[test]
+fn a_plain_probe_opens_nothing_and_starts_nothing() {
+    let directory = TempDir::new();
+    let trace = directory.join("trace");
+    let strace = tool("strace");
+    let calls = "trace=open,openat,clone,clone3,fork,vfork,epoll_create1,eventfd2,getrandom,execve";
+    let server = Server::http(200, "");
+    healthcheck()
+        .arg(format!("http://{}/", server.address()))
+        .via([
+            strace.to_str().unwrap(),
+            "-f",
+            "-o",
+            trace.to_str().unwrap(),
+            "-e",
+            calls,
+        ])
+        .finish()
+        .assert_exit(0);
+    let trace = std::fs::read_to_string(trace).unwrap();
+    let unexpected: Vec<&str> = trace
+        .lines()
+        .filter(|line| !line.contains("execve(") && !line.contains("+++ exited with 0 +++"))
+        .filter(|line| !line.contains("\"/dev/null\""))
+        .collect();
+    assert_eq!(unexpected, [""; 0]);
 }

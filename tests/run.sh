@@ -40,6 +40,7 @@ need debootstrap command -v debootstrap
 need iproute2 command -v ip
 need procps command -v ps
 need libcap2-bin command -v setcap
+need strace command -v strace
 need openssl command -v openssl
 need ca-certificates test -e /etc/ssl/certs/ca-certificates.crt
 need libpq5 compgen -G '/usr/lib/*/libpq.so.5'

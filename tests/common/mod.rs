@@ -15,6 +15,7 @@ pub mod redis;
 pub mod server;
 pub mod terminal;
 pub mod tls;
+pub mod verdict;
 
 use std::fs;
 use std::path::{Path, PathBuf};

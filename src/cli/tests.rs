@@ -1,0 +1,150 @@
+
+use super::*;
+
+fn typed(line: &str) -> Result<Asked, Failure> {
+    let arguments: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+    parse(&arguments)
+}
+
+fn work(line: &str) -> Typed {
+    match typed(line) {
+        Ok(Asked::Work(typed)) => typed,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+#[test]
+fn option_parsing_stops_at_the_command() {
+    let run = work("--default-port 8000 uvicorn --help -q --nope -- x");
+    assert_eq!(run.mode, Mode::Run);
+    assert_eq!(run.values(Opt::DefaultPort), ["8000"]);
+    assert_eq!(
+        run.operands,
+        ["uvicorn", "--help", "-q", "--nope", "--", "x"]
+    );
+}
+
+#[test]
+fn a_subcommand_is_recognised_as_the_very_first_argument_only() {
+    assert_eq!(work("wait db:5432").mode, Mode::Wait);
+    assert_eq!(work("-- wait db:5432").operands, ["wait", "db:5432"]);
+    assert_eq!(work("-q wait db:5432").operands, ["wait", "db:5432"]);
+}
+
+#[test]
+fn a_line_without_options_is_what_clap_makes_of_it() {
+    let lines = [
+        "",
+        "true",
+        "uvicorn main:app --port -- -x",
+        "-- true",
+        "-- -- --nope",
+        "wait",
+        "wait db:5432 NAME",
+        "migrate",
+        "migrate alembic upgrade head --sql",
+        "migrate -- alembic --help",
+        "healthcheck",
+        "healthcheck http://localhost/ file:///x",
+    ];
+    for line in lines {
+        let words: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+        let (mode, arguments) = Mode::of(&words);
+        let program = OsString::from(mode.name());
+        let line_of = std::iter::once(&program).chain(arguments);
+        let matches = command(mode, Texts::Left).try_get_matches_from(line_of);
+        let mut matches = matches.unwrap_or_else(|error| panic!("{line}: {error}"));
+        let read: Vec<OsString> = matches.remove_many(OPERANDS).unwrap_or_default().collect();
+        assert_eq!(plain_operands(mode, arguments), Some(&read[..]), "{line}");
+    }
+}
+
+#[test]
+fn lists_gather_and_single_values_take_the_last() {
+    let run = work("--wait a:1 --wait b:2 --wait-timeout 1s --wait-timeout 2s -- true");
+    assert_eq!(run.values(Opt::Wait), ["a:1", "b:2"]);
+    assert_eq!(run.values(Opt::WaitTimeout).last().unwrap(), "2s");
+}
+
+#[test]
+fn a_usage_error_is_one_line_and_repeats_no_value() {
+    let lines = [
+        (
+            "--nope -- true",
+            "unknown option '--nope' (see 'portero --help')",
+        ),
+        (
+            "--nope=secret -- true",
+            "unknown option '--nope' (see 'portero --help')",
+        ),
+        (
+            "--exec=secret -- true",
+            "option '--exec' takes no value (see 'portero --help')",
+        ),
+        (
+            "wait --wait-timeout",
+            "option '--wait-timeout' needs a value (see 'portero wait --help')",
+        ),
+        (
+            "healthcheck --migrate x",
+            "unknown option '--migrate' (see 'portero healthcheck --help')",
+        ),
+    ];
+    for (line, message) in lines {
+        assert_eq!(typed(line), Err(Failure::failed(message)), "{line}");
+    }
+}
+
+#[test]
+fn clap_accepts_every_command_and_help_shows_every_option_with_its_variable() {
+    for mode in [Mode::Run, Mode::Wait, Mode::Migrate, Mode::Healthcheck] {
+        command(mode, Texts::Given).debug_assert();
+        let help = command(mode, Texts::Given).render_long_help().to_string();
+        for option in options_of(mode) {
+            assert!(
+                help.contains(&option.typed_name()),
+                "{mode:?} {}",
+                option.long
+            );
+            if option.has_variable() {
+                assert!(
+                    help.contains(&option.variable()),
+                    "{mode:?} {}",
+                    option.variable()
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn the_readme_names_every_option_variable_default_and_exit_code() {
+    let readme = include_str!("../../README.md");
+    for option in OPTIONS {
+        assert!(
+            readme.contains(&option.typed_name()),
+            "{}",
+            option.typed_name()
+        );
+        if option.has_variable() {
+            assert!(
+                readme.contains(&format!("`{}`", option.variable())),
+                "{}",
+                option.variable()
+            );
+        }
+        let row = readme
+            .lines()
+            .find(|line| line.contains(&format!("`{}`", option.variable())));
+        let shown = row.is_none_or(|row| row.contains(&format!("`{}`", option.default)));
+        assert!(
+            option.default.is_empty() || shown,
+            "--{}: {}",
+            option.long,
+            option.default
+        );
+    }
+    for code in ["124", "125", "126 / 127"] {
+        assert!(readme.contains(&format!("| {code} |")), "{code}");
+    }
+}

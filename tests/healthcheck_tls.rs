@@ -1,0 +1,221 @@
+//! What the health check makes of TLS: versions, certificates, and the wrong protocol on either side.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::pedantic,
+    clippy::type_complexity,
+    missing_docs
+)]
+
+mod common;
+
+use std::io::{Read, Write};
+
+use common::server::http_answer;
+use common::verdict::{Healthy, Unhealthy, UnhealthyAtTheLimit, assert_said, assert_verdict};
+use common::{Process, Run, Server, TempDir, tool};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
+
+/// Certificates in a directory: `NAME.crt` and `NAME.key` of each, `ca.crt` that has signed them.
+fn certificates() -> TempDir {
+    let directory = TempDir::new();
+    let write = |name: &str, certificate: String, key: &KeyPair| {
+        directory.file(&format!("{name}.crt"), &certificate);
+        directory.file(&format!("{name}.key"), &key.serialize_pem());
+    };
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.distinguished_name.push(DnType::CommonName, "CA");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    write("ca", params.self_signed(&key).unwrap().pem(), &key);
+    let ca = Issuer::new(params, key);
+    let own = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+    for name in ["good", "expired", "future", "wrong"] {
+        let mut params = CertificateParams::new(own.clone()).unwrap();
+        match name {
+            "expired" => params.not_after = date_time_ymd(2020, 1, 1),
+            "future" => params.not_before = date_time_ymd(2090, 1, 1),
+            "wrong" => params = CertificateParams::new(["example.com".to_owned()]).unwrap(),
+            _ => {}
+        }
+        let key = KeyPair::generate().unwrap();
+        write(name, params.signed_by(&key, &ca).unwrap().pem(), &key);
+    }
+    // As `openssl req -x509` makes them: an authority's.
+    let mut params = CertificateParams::new(own).unwrap();
+    params.distinguished_name.push(DnType::CommonName, "self");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    write("self", params.self_signed(&key).unwrap().pem(), &key);
+    directory
+}
+
+/// `openssl s_server`, which answers every request with a page; and its port.
+fn tls_server(directory: &TempDir, certificate: &str, options: &str) -> (Process, u16) {
+    let mut server = Run::program(tool("openssl"))
+        .args(["s_server", "-accept", "127.0.0.1:0", "-www"])
+        .args(["-cert", &format!("{certificate}.crt")])
+        .args(["-key", &format!("{certificate}.key")])
+        .args(options.split_whitespace())
+        .cwd(directory.path())
+        .start();
+    server.until_stdout("ACCEPT 127.0.0.1:");
+    server.until_stdout("\n");
+    let stdout = server.stdout();
+    let port = stdout.split("ACCEPT 127.0.0.1:").nth(1).unwrap();
+    let port = port.lines().next().unwrap().trim().parse().unwrap();
+    (server, port)
+}
+
+#[test]
+fn tls_of_every_version_that_is_safe_is_spoken() {
+    let directory = certificates();
+    let ca = directory.join("ca.crt");
+    let table = [
+        ("", Healthy(" 200 in ")),
+        ("-tls1_3", Healthy(" 200 in ")),
+        ("-tls1_2", Healthy(" 200 in ")),
+        (
+            "-tls1_2 -cipher ECDHE-ECDSA-AES256-GCM-SHA384",
+            Healthy(" 200 in "),
+        ),
+        ("-tls1_1 -cipher DEFAULT@SECLEVEL=0", Unhealthy("no TLS: ")),
+        ("-Verify 1", Unhealthy("")),
+    ];
+    for (options, verdict) in table {
+        let (_server, port) = tls_server(&directory, "good", options);
+        let url = format!("https://localhost:{port}/");
+        let verified = ["--ca-cert", ca.to_str().unwrap(), &url];
+        assert_verdict(options, verdict, &[&url]);
+        assert_verdict(options, verdict, &verified);
+    }
+}
+
+#[test]
+fn certificates_count_on_loopback_only_where_a_ca_is_given() {
+    let directory = certificates();
+    let file = |name: &str| directory.join(format!("{name}.crt")).display().to_string();
+    let table = [
+        ("good", "ca", Healthy(" 200 in ")),
+        ("self", "self", Healthy(" 200 in ")),
+        (
+            "good",
+            "self",
+            Unhealthy("certificate refused: unknown issuer"),
+        ),
+        ("self", "ca", Unhealthy("certificate refused: ")),
+        (
+            "expired",
+            "ca",
+            Unhealthy("certificate refused: it has expired"),
+        ),
+        (
+            "future",
+            "ca",
+            Unhealthy("certificate refused: it is not valid yet"),
+        ),
+        (
+            "wrong",
+            "ca",
+            Unhealthy("certificate refused: it is for another name"),
+        ),
+    ];
+    for (certificate, ca, verdict) in table {
+        let (_server, port) = tls_server(&directory, certificate, "");
+        let ca = file(ca);
+        for host in ["127.0.0.1", "localhost"] {
+            let url = format!("https://{host}:{port}/");
+            assert_verdict(certificate, Healthy(" 200 in "), &[&url]);
+            assert_verdict(certificate, verdict, &["--ca-cert", &ca, &url]);
+            let insecure = ["--insecure", "--ca-cert", &ca, &url];
+            assert_verdict(certificate, Healthy(" 200 in "), &insecure);
+        }
+    }
+}
+
+#[test]
+fn tls_on_a_plain_port_and_the_other_way_round_are_said() {
+    let directory = certificates();
+    let (_server, port) = tls_server(&directory, "good", "");
+    let url = format!("http://127.0.0.1:{port}/");
+    // OpenSSL closes without a word on what looks like HTTP, others send an alert.
+    let verdict = Unhealthy("without an answer (with TLS it is https://)");
+    assert_verdict("http to a TLS port", verdict, &[&url]);
+    let alerts = Server::answering([21, 3, 3, 0, 2, 2, 10]);
+    let url = format!("http://{}/", alerts.address());
+    let verdict = Unhealthy("it speaks TLS on this port: use https://");
+    assert_verdict("http to a TLS port", verdict, &[&url]);
+
+    let (silent, closing) = (Server::silent(), Server::closing());
+    let plain = Server::start(|mut stream| {
+        // As servers do: what is no request is answered so, and not read to its end.
+        let _ = stream.read(&mut [0; 64]);
+        let _ = stream.write_all(http_answer(400, "").as_bytes());
+        while matches!(stream.read(&mut [0; 512]), Ok(1..)) {}
+    });
+    let stalls = Server::start(|mut stream| {
+        // A handshake's record, that never comes to its end.
+        let _ = stream.write_all(&[22, 3, 3, 1, 0, 2, 0]);
+        while matches!(stream.read(&mut [0; 512]), Ok(1..)) {}
+    });
+    for (what, server, verdict) in [
+        (
+            "https to a plain port",
+            &plain,
+            Unhealthy("it does not speak TLS on this port: use http://"),
+        ),
+        (
+            "https to silence",
+            &silent,
+            UnhealthyAtTheLimit("no answer within 1s"),
+        ),
+        (
+            "a handshake that stalls",
+            &stalls,
+            UnhealthyAtTheLimit("no answer within 1s"),
+        ),
+        (
+            "https to what closes",
+            &closing,
+            Unhealthy("it closed the connection"),
+        ),
+    ] {
+        assert_verdict(what, verdict, &[&format!("https://{}/", server.address())]);
+    }
+}
+
+/// On an address that is not loopback, in a network namespace of the test's own.
+#[test]
+fn certificates_of_other_hosts_are_verified() {
+    let directory = certificates();
+    let (ip, openssl) = (tool("ip"), tool("openssl"));
+    let script = format!(
+        "{ip} link set lo up && {ip} address add 192.0.2.7/32 dev lo && cd {directory} || exit 9
+         {openssl} s_server -accept 192.0.2.7:4433 -www -cert good.crt -key good.key >/dev/null 2>&1 &
+         for i in {{1..200}}; do \"$0\" healthcheck 192.0.2.7:4433 >/dev/null 2>&1 && break; sleep 0.05; done
+         \"$@\"; code=$?; kill $!; exit $code",
+        ip = ip.display(),
+        openssl = openssl.display(),
+        directory = directory.path().display(),
+    );
+    let portero = common::portero().to_str().unwrap();
+    let unshare = tool("unshare");
+    let unshare = [unshare.to_str().unwrap(), "--net", "--", "/bin/bash", "-c"];
+    for (options, verdict) in [
+        (vec![], Unhealthy("certificate refused: unknown issuer")),
+        (
+            vec!["--ca-cert", "ca.crt"],
+            Unhealthy("certificate refused: it is for another name"),
+        ),
+        (vec!["--insecure"], Healthy(" 200 in ")),
+    ] {
+        let finished = Run::portero()
+            .args(["healthcheck", "--timeout", "20s"])
+            .args(&options)
+            .arg("https://192.0.2.7:4433/")
+            .via(unshare.into_iter().chain([script.as_str(), portero]))
+            .finish();
+        assert_said(&format!("{options:?}"), verdict, &finished);
+    }
+}

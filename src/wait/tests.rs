@@ -210,8 +210,8 @@ fn pauses_grow_with_the_time_waited_and_faster_after_a_refusal() {
     let table = [
         (0, 50, 50),
         (1000, 50, 250),
-        (5000, 200, 1250),
-        (25_000, 1000, 6250),
+        (5000, 125, 1250),
+        (40_000, 1000, 10_000),
     ];
     for (waited, not_yet, refused) in table {
         assert_eq!(

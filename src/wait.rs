@@ -17,9 +17,9 @@ use crate::probe::{self, Deadline, Question, Readiness, words};
 /// The shortest pause between two tries.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
-/// A pause is at most the time waited so far divided by this: in the first five seconds that is at most 125 ms, so that
+/// A pause is at most the time waited so far divided by this: in the first five seconds that is at most 100 ms, so that
 /// readiness is noticed within 100 ms in the median.
-const NOT_YET_SHARE: u32 = 40;
+const NOT_YET_SHARE: u32 = 50;
 
 /// The same after a refusal, which changes rarely, and whose repetition fills the server's log.
 const REFUSED_SHARE: u32 = 4;

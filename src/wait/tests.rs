@@ -210,8 +210,8 @@ fn pauses_grow_with_the_time_waited_and_faster_after_a_refusal() {
     let table = [
         (0, 50, 50),
         (1000, 50, 250),
-        (5000, 125, 1250),
-        (40_000, 1000, 10_000),
+        (5000, 100, 1250),
+        (50_000, 1000, 12_500),
     ];
     for (waited, not_yet, refused) in table {
         assert_eq!(

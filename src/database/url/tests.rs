@@ -142,3 +142,22 @@ fn no_form_of_a_url_shows_its_password() {
         assert!(url.is_ok() && !shown.contains("hunter2"), "{text}: {shown}");
     }
 }
+
+#[test]
+fn a_long_value_takes_no_longer_than_its_length() {
+    let started = std::time::Instant::now();
+    for piece in [
+        "@", "?", "/", ":", "%", "%4", "&", "=", ",", "[", "a=", "?a", "@a/?b", "&host=a,",
+        "@[::1]:5",
+    ] {
+        let long = piece.repeat(100_000 / piece.len());
+        let _ = parse(&format!("postgres://{long}"), &[]);
+        let _ = parse(&format!("postgres://app:{long}@db/shop?x={long}"), &[]);
+    }
+    // Thirty times a hundred kilobytes: hours, were it quadratic.
+    assert!(
+        started.elapsed().as_secs() < 60,
+        "took {:?}",
+        started.elapsed()
+    );
+}

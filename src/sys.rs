@@ -315,6 +315,9 @@ struct Launch {
     error: UnsafeCell<ExecError>,
 }
 
+/// What the cell holds as long as the child has not come to write into it.
+const UNTOUCHED: i32 = -1;
+
 impl Launch {
     fn new(image: &Image, job: Option<Job>, bond: Option<Bond>) -> Self {
         Self {
@@ -330,7 +333,7 @@ impl Launch {
             parent: std::process::id().cast_signed(),
             error: UnsafeCell::new(ExecError {
                 candidate: 0,
-                errno: libc::ENOENT,
+                errno: UNTOUCHED,
             }),
         }
     }
@@ -405,6 +408,15 @@ pub fn spawn(image: &Image, job: Option<Job>, bond: Option<Bond>) -> Result<i32,
     }
     // SAFETY: the child has written and is gone, or has become another image: nobody else holds the cell.
     let error = unsafe { *launch.error.get() };
+    if error.errno == UNTOUCHED {
+        // The emulator of another architecture (qemu-user) makes a fork of it, whose memory is its own: what becomes of
+        // the child is told by its exit code alone, and both sides make the group, whoever comes first.
+        if job.is_some() {
+            // SAFETY: takes integers.
+            unsafe { libc::setpgid(pid, pid) };
+        }
+        return Ok(pid);
+    }
     if error.errno == 0 {
         return Ok(pid);
     }
@@ -417,6 +429,8 @@ pub fn spawn(image: &Image, job: Option<Job>, bond: Option<Bond>) -> Result<i32,
 extern "C" fn become_image(launch: *mut c_void) -> c_int {
     // SAFETY: `spawn` passes a `Launch` that lives while its parent is suspended.
     let launch = unsafe { &*launch.cast::<Launch>() };
+    // SAFETY: the parent reads the cell only after this child has gone or executed. A success leaves the 0 behind.
+    unsafe { (*launch.error.get()).errno = 0 };
     if let Some(job) = launch.job {
         // SAFETY: takes integers; the foreground is taken with SIGTTOU blocked, so it can't stop the child.
         unsafe {
@@ -439,13 +453,16 @@ extern "C" fn become_image(launch: *mut c_void) -> c_int {
         }
     }
     return_inherited_signals();
-    // SAFETY: the parent reads the cell only after this child has gone or executed. A success leaves the 0 behind.
-    unsafe { (*launch.error.get()).errno = 0 };
     let error = launch.execute();
     // SAFETY: as above.
     unsafe { *launch.error.get() = error };
+    let code = if error.errno == libc::ENOENT {
+        127
+    } else {
+        126
+    };
     // SAFETY: ends the child without running the parent's exit handlers.
-    unsafe { libc::_exit(127) }
+    unsafe { libc::_exit(code) }
 }
 
 /// Becomes `image` in place of portero (`--exec`).

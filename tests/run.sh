@@ -38,6 +38,9 @@ need docker.io command -v dockerd
 need docker-compose command -v docker-compose
 need debootstrap command -v debootstrap
 need iproute2 command -v ip
+need gcc-aarch64-linux-gnu command -v aarch64-linux-gnu-gcc
+need libc6-dev-arm64-cross test -e /usr/aarch64-linux-gnu/include/stdio.h
+need qemu-user-static command -v qemu-aarch64-static
 need procps command -v ps
 need libcap2-bin command -v setcap
 need strace command -v strace
@@ -89,4 +92,5 @@ if ! docker info >/dev/null 2>&1; then
 fi
 
 cargo build --release --locked </dev/null
+tests/cross-build.sh </dev/null
 cargo test --locked "$@" </dev/null

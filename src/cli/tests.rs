@@ -1,4 +1,3 @@
-
 use super::*;
 
 fn typed(line: &str) -> Result<Asked, Failure> {

@@ -63,6 +63,7 @@ pub fn tool(name: &str) -> PathBuf {
             "ldd" => "libc-bin",
             "nsenter" | "setpriv" | "setsid" | "taskset" | "unshare" => "util-linux",
             "ps" => "procps",
+            "qemu-aarch64-static" => "qemu-user-static",
             "python3" => "python3 python3-venv",
             "redis-cli" => "redis-tools",
             "setcap" => "libcap2-bin",

@@ -12,8 +12,8 @@ fn compose_files_for_development_test_and_production_differ_by_variables_alone()
     images::make_base("redis");
     // The file that is laid over compose.yaml, and what the log shows of its variables.
     let table = [
-        ("compose.dev.yaml", "portero: debug: "),
-        ("compose.test.yaml", "limit 1m"),
+        ("compose.dev.yaml", "starting the wait stage"),
+        ("compose.test.yaml", "(up to 1m)"),
         ("compose.prod.yaml", "{\"time\":"),
     ];
     for (file, shown) in table {
@@ -34,7 +34,7 @@ fn compose_files_for_development_test_and_production_differ_by_variables_alone()
         assert!(!logs.contains(PASSWORD), "{}", app.report());
         assert!(!logs.contains("c0rrect"), "{}", app.report());
         let checks = app.inspect("{{range .State.Health.Log}}{{.Output}}{{end}}");
-        let line = "healthy: GET localhost:8000/health 200 in ";
+        let line = "healthy: GET https://localhost:8000/health 200 in ";
         assert!(checks.contains(line), "{checks}{}", app.report());
         let database = project.service("db");
         assert_eq!(

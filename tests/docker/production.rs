@@ -57,13 +57,17 @@ pub fn assert_no_zombie(container: &Container) {
     });
 }
 
-/// `docker stop` ends it in under a second, with this code. The engine would KILL after ten.
+/// More than `docker stop` takes on a busy machine, where an idle one takes a fifth of a second and what the application
+/// itself needs. The engine would KILL after ten, and the exit code would be 137.
+pub const STOP_LIMIT: Duration = Duration::from_secs(3);
+
+/// `docker stop` ends it at once, with this code.
 #[track_caller]
 pub fn assert_stops(container: &Container, code: i32) {
     let (took, ended) = container.stop();
     assert_eq!(ended, code, "{}", container.report());
     assert!(
-        took < Duration::from_secs(1),
+        took < STOP_LIMIT,
         "docker stop took {took:?}{}",
         container.report()
     );

@@ -8,8 +8,8 @@ use std::time::Duration;
 use crate::common::{Ended, Run, TempDir, tool};
 use crate::engine::{Container, docker_with};
 use crate::production::{
-    TIMED_OUT_CHECKS, assert_no_zombie, assert_only_portero, assert_reaps_timed_out_checks,
-    assert_runs_as, assert_stops,
+    STOP_LIMIT, TIMED_OUT_CHECKS, assert_no_zombie, assert_only_portero,
+    assert_reaps_timed_out_checks, assert_runs_as, assert_stops,
 };
 use crate::{http, images};
 
@@ -106,10 +106,7 @@ fn a_static_application_needs_nothing_else_in_the_image() {
         assert_runs_as(&container, uid);
         assert!(http::get(&container, 8080, "/").ends_with("ok\n"));
         let stop = container.stop();
-        assert!(
-            stop.0 < Duration::from_secs(1) && stop.1 == 0,
-            "{stop:?} {options:?}"
-        );
+        assert!(stop.0 < STOP_LIMIT && stop.1 == 0, "{stop:?} {options:?}");
     }
     let archive = TempDir::new();
     let created = docker_with(&["create", &image]).stdout;

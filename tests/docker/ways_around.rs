@@ -6,7 +6,7 @@ use crate::common::{DEADLINE, Ended, Run, Terminal, tool};
 use crate::engine::{Container, Network, docker, docker_with, unique};
 use crate::images;
 use crate::postgres::{self, query};
-use crate::production::{assert_runs_as, assert_stops};
+use crate::production::{STOP_LIMIT, assert_runs_as, assert_stops};
 
 /// `docker run -it --rm OPTIONS IMAGE bash` on a terminal.
 fn interactive(image: &str, options: &[&str]) -> Terminal {
@@ -118,11 +118,7 @@ fn a_liveness_probe_does_not_kill_a_long_migration() {
             .assert_exit(0);
         let (took, code) = container.stop();
         assert_eq!(code, 143, "{}", container.report());
-        assert!(
-            took < Duration::from_secs(1),
-            "{took:?}{}",
-            container.report()
-        );
+        assert!(took < STOP_LIMIT, "{took:?}{}", container.report());
     }
 }
 

@@ -325,7 +325,8 @@ impl Supervisor<'_> {
         sys::stop_self();
         if was_foreground && !sys::pending_signals().contains(libc::SIGCONT) {
             self.give_terminal();
-            if signal == libc::SIGTSTP && !self.told_to_pause {
+            let may_run = !self.told_to_pause && self.obeyed != Leave::Pause;
+            if signal == libc::SIGTSTP && may_run {
                 let _ = sys::kill(-self.child.pid, libc::SIGCONT);
                 self.stopped = false;
             }

@@ -451,16 +451,9 @@ fn database(settings: &Settings<'_>) -> Result<Option<Target>, Failure> {
     let remedy = "only Postgres can hold the migration lock: use --wait TARGET, and --no-lock for the migrations";
     let target = Target::parse(&text, settings.environment).map_err(|failure| {
         let value = settings.environment.given(&text).unwrap_or(&text);
-        match value.to_string_lossy().split_once("://") {
-            Some((scheme, _)) if !scheme.starts_with("postgres") => settings.invalid(
-                Opt::Database,
-                &format!(
-                    "a {}:// URL is not Postgres: {remedy}",
-                    scheme.escape_debug()
-                ),
-            ),
-            _ => settings.invalid(Opt::Database, &failure.message),
-        }
+        let message = foreign_scheme(value)
+            .map(|scheme| format!("a {scheme}:// URL is not Postgres: {remedy}"));
+        settings.invalid(Opt::Database, message.as_ref().unwrap_or(&failure.message))
     })?;
     if target.postgres().is_none() {
         return Err(settings.invalid(
@@ -469,6 +462,18 @@ fn database(settings: &Settings<'_>) -> Result<Option<Target>, Failure> {
         ));
     }
     Ok(Some(target))
+}
+
+/// The scheme of a URL that is of something other than Postgres. Only what RFC 3986, 3.1 takes for one is shown: what
+/// comes before `://` in other text may have a password in it.
+fn foreign_scheme(value: &OsStr) -> Option<String> {
+    let text = value.to_str()?.trim_start_matches([' ', '"', '\'']);
+    let scheme = text.split_once("://")?.0.to_ascii_lowercase();
+    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
+    (is_scheme && !scheme.starts_with("postgres")).then_some(scheme)
 }
 
 impl WaitPlan {

@@ -261,6 +261,8 @@ fn only_postgres_holds_the_lock_and_no_error_shows_a_password() {
         "redis://:hunter2@db",
         "mysql://app:hunter2@db/x",
         "postgres://app:hunter2@db:port/x",
+        "host=db password=hunter2://x port=none",
+        "password='hunter2' mysql://db",
     ] {
         let message = error(&["--database", url, "--migrate", "a", "x"], &[]);
         assert!(
@@ -272,6 +274,26 @@ fn only_postgres_holds_the_lock_and_no_error_shows_a_password() {
             &[("CACHE", &format!("nonsense {url}"))],
         );
         assert!(!message.contains("hunter2"), "{message}");
+    }
+}
+
+#[test]
+fn a_database_of_another_kind_is_named_by_its_scheme_alone() {
+    for (url, said) in [
+        ("mysql://db", Some("a mysql:// URL is not Postgres")),
+        ("MySQL://db", Some("a mysql:// URL is not Postgres")),
+        (
+            " \"mysql+aiomysql://db\"",
+            Some("a mysql+aiomysql:// URL is not Postgres"),
+        ),
+        ("'postgres://db:port/x'", None),
+        ("host=db dbname=x://y port=none", None),
+    ] {
+        let message = error(&["--database", url, "--migrate", "a", "x"], &[]);
+        match said {
+            Some(said) => assert!(message.contains(said), "{url}: {message}"),
+            None => assert!(!message.contains("is not Postgres"), "{url}: {message}"),
+        }
     }
 }
 

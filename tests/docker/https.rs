@@ -13,7 +13,7 @@ fn compose_files_for_development_test_and_production_differ_by_variables_alone()
     // The file that is laid over compose.yaml, and what the log shows of its variables.
     let table = [
         ("compose.dev.yaml", "starting the wait stage"),
-        ("compose.test.yaml", "(up to 1m)"),
+        ("compose.test.yaml", "(up to 60s)"),
         ("compose.prod.yaml", "{\"time\":"),
     ];
     for (file, shown) in table {

@@ -13,25 +13,27 @@ const DEBIAN: &str = "portero-test/debian:bookworm";
 
 /// The image of `tests/docker/apps/NAME`, on the bases that its Dockerfile names.
 pub fn app(name: &str) -> String {
-    built(name, &|| {
+    let tag = format!("app-{name}");
+    built(&tag, &|| {
         let context = TempDir::new();
         copy(&source("apps").join(name), context.path());
-        build(name, &context, &[])
+        build(&tag, &context, &[])
     })
 }
 
 /// The image of the application of `tests/fastapi`, with `tests/docker/apps/NAME` laid over it.
 pub fn fastapi(name: &str) -> String {
-    built(name, &|| {
+    let tag = format!("app-{name}");
+    built(&tag, &|| {
         let context = TempDir::new();
         let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fastapi");
         copy(&sources, context.path());
         copy(&source("apps").join(name), context.path());
-        build(name, &context, &[])
+        build(&tag, &context, &[])
     })
 }
 
-/// Builds `context`, after the bases that its Dockerfile names, with `docker build OPTIONS`.
+/// Builds `context` as `portero-test/NAME`, after the bases that its Dockerfile names, with `docker build OPTIONS`.
 pub fn build(name: &str, context: &TempDir, options: &[&str]) -> String {
     let file = context.join("Dockerfile");
     for line in fs::read_to_string(&file).unwrap().lines() {

@@ -22,7 +22,7 @@ fn a_next_js_server_is_healthy_unprivileged_and_ends_at_once() {
         .start()
         .wait_at_most(BUILD_LIMIT)
         .assert_exit(0);
-    let image = images::build("nextjs", &context, &[]);
+    let image = images::build("app-nextjs", &context, &[]);
     drop(context);
 
     let container = Container::run(&image, &[], &[]);

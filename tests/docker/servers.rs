@@ -85,7 +85,7 @@ fn static_image() -> String {
         .args([context.join("server"), context.join("server.c")])
         .finish()
         .assert_exit(0);
-    images::build("static", &context, &[])
+    images::build("app-static", &context, &[])
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn checks_that_the_engine_kills_leave_nothing_in_a_scratch_image() {
              CMD [\"/portero\", \"healthcheck\", \"--timeout\", \"none\", \"http://127.0.0.1:9/\", \"file:///never\"]\n"
         ),
     );
-    let image = images::build("static-hanging", &context, &[]);
+    let image = images::build("app-static-hanging", &context, &[]);
     let container = Container::run(&image, &[], &[]);
     container.until("50 failed checks", || {
         let streak = container.inspect("{{.State.Health.FailingStreak}}");

@@ -145,7 +145,7 @@ fn after_a_rollback_the_older_image_starts_on_the_newer_database() {
         "from alembic import op\nrevision = '0002'\ndown_revision = '0001'\n\n\
          def upgrade():\n    op.execute('CREATE TABLE second ()')\n",
     );
-    let newer = images::build("fastapi-v2", &context, &[]);
+    let newer = images::build("app-fastapi-v2", &context, &[]);
     let network = Network::new();
     let database = postgres::start(&network);
     let url = postgres::url();

@@ -15,6 +15,7 @@
 mod common;
 mod compose;
 mod engine;
+mod example;
 mod fastapi;
 mod http;
 mod https;

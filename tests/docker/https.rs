@@ -3,7 +3,7 @@
 use crate::compose::Compose;
 use crate::images;
 use crate::postgres::{self, PASSWORD};
-use crate::production::{assert_runs_as, assert_stops};
+use crate::production::{assert_only_portero, assert_runs_as, assert_stops};
 
 #[test]
 fn compose_files_for_development_test_and_production_differ_by_variables_alone() {
@@ -50,4 +50,5 @@ fn compose_files_for_development_test_and_production_differ_by_variables_alone()
         // uvicorn without workers raises the signal again that it was stopped by.
         assert_stops(&app, 143);
     }
+    assert_only_portero("portero-test/app-https");
 }

@@ -5,7 +5,7 @@ use std::fs;
 use crate::compose::Compose;
 use crate::images;
 use crate::postgres::PASSWORD;
-use crate::production::{assert_runs_as, assert_stops};
+use crate::production::{assert_only_portero, assert_runs_as, assert_stops};
 
 #[test]
 fn a_secret_file_becomes_the_database_url_of_a_locked_down_container() {
@@ -32,4 +32,5 @@ fn a_secret_file_becomes_the_database_url_of_a_locked_down_container() {
         app.report()
     );
     assert_stops(&app, 0);
+    assert_only_portero("portero-test/app-secrets");
 }

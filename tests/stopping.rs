@@ -540,6 +540,39 @@ fn the_leftovers_of_a_failed_step_are_ended_and_command_is_not_started() {
 }
 
 #[test]
+fn a_stop_while_a_migration_leaves_something_behind_starts_no_other_migration() {
+    let directory = TempDir::new();
+    let leftover = directory.file("leftover.py", LEFTOVER);
+    let step = format!(
+        "sh -c 'python3 {} session deaf; echo left'",
+        leftover.display()
+    );
+    for mode in [&["migrate"][..], &[]] {
+        for run in both_places() {
+            let mut process = run
+                .args(mode)
+                .args(["--orphan-grace", "1h", "--no-lock"])
+                .args(["--migrate", &step, "--migrate", "echo second"])
+                .args(["--", "echo", "command"].iter().skip(3 * mode.len()))
+                .start();
+            process.until_stdout("left");
+            let pid = process.pid();
+            // With a stage between them where there is one.
+            let count = 3 - mode.len();
+            process.until(
+                |_| tree(pid).len() == count && tree(pid).into_iter().all(sleeps),
+                "the leftover alone",
+            );
+            process.signal(Signal::SIGINT);
+            process
+                .wait()
+                .assert_exit(130)
+                .assert_stdout("left\nleftover got 2.\n");
+        }
+    }
+}
+
+#[test]
 fn what_was_there_before_a_successful_step_stays_until_command_has_ended() {
     // An entrypoint script that starts a helper and becomes portero: the helper is portero's child then.
     let helper = "trap 'echo helper got 15; exit 0' TERM; echo helper; while :; do sleep 0.1; done";

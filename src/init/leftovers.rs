@@ -4,6 +4,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
+use super::ends_run;
 use super::permit::{Leave, Permit};
 use super::signals::SignalMap;
 use crate::sys::{self, Children};
@@ -14,20 +15,28 @@ const KILL_LIMIT: Duration = Duration::from_secs(2);
 const KILL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Ends what is left, within `grace`; `None` leaves it alone. Returns at once when there is nothing. The grace is over
-/// when `permit` gives no leave to run.
-pub fn end_within(grace: Option<Duration>, map: &SignalMap, permit: &Permit) {
-    let Some(grace) = grace else { return };
+/// when `permit` gives no leave to run. Returns the first signal meanwhile that asked for the end of the run.
+pub fn end_within(grace: Option<Duration>, map: &SignalMap, permit: &Permit) -> Option<i32> {
+    let grace = grace?;
     if !any_left() {
-        return;
+        return None;
     }
+    let mut stop = None;
+    let mut take = |limit| {
+        let number = sys::next_signal(Some(limit))?.number;
+        if ends_run(number, map) {
+            stop.get_or_insert(number);
+        }
+        Some(number)
+    };
     log::debug!("processes are left: sending SIGTERM to them");
     let deadline = Instant::now() + grace;
     signal_all(libc::SIGTERM);
     // What is stopped could not act on it.
     signal_all(libc::SIGCONT);
     while let Some(limit) = remaining(deadline).filter(|_| permit.leave() != Leave::Die) {
-        match sys::next_signal(Some(limit)).map(|signal| signal.number) {
-            Some(libc::SIGCHLD) if !any_left() => return,
+        match take(limit) {
+            Some(libc::SIGCHLD) if !any_left() => return stop,
             Some(libc::SIGCHLD) | None => {}
             Some(number) => {
                 if let Some(number) = map.apply(number) {
@@ -45,8 +54,9 @@ pub fn end_within(grace: Option<Duration>, map: &SignalMap, permit: &Permit) {
     let deadline = Instant::now() + KILL_LIMIT;
     while any_left() && remaining(deadline).is_some() {
         signal_all(libc::SIGKILL);
-        sys::next_signal(Some(KILL_INTERVAL));
+        take(KILL_INTERVAL);
     }
+    stop
 }
 
 fn remaining(deadline: Instant) -> Option<Duration> {

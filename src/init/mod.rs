@@ -126,10 +126,11 @@ fn run_stage(stage: Stage, plan: &RunPlan) -> Result<(), Failure> {
     let own = image::prepare_own(stage.name(), plan.stage_environment(stage));
     let child = start(&own, &plan.supervision.map, Place::SharedJob)?;
     let outcome = supervise(child, &plan.stage_supervision());
+    let mut stop = outcome.stop;
     if outcome.exit() != Exit::Command(0) {
-        end_stage_leftovers(stage, outcome.exit(), plan);
+        stop = stop.or(end_stage_leftovers(stage, outcome.exit(), plan));
     }
-    if let Some(signal) = outcome.stop {
+    if let Some(signal) = stop {
         return Err(stopped(signal));
     }
     match outcome.exit() {
@@ -146,8 +147,9 @@ fn run_stage(stage: Stage, plan: &RunPlan) -> Result<(), Failure> {
     }
 }
 
-/// Ends what a failed stage has left behind. After a success all that is there was there before.
-fn end_stage_leftovers(stage: Stage, exit: Exit, plan: &RunPlan) {
+/// Ends what a failed stage has left behind, and returns the stop that came meanwhile. After a success all that is there
+/// was there before.
+fn end_stage_leftovers(stage: Stage, exit: Exit, plan: &RunPlan) -> Option<i32> {
     let (mut grace, permit) = (plan.supervision.orphan_grace, Permit::default());
     if stage == Stage::Migrate && matches!(exit, Exit::Signal(_)) {
         // Killed, it can't guard its migration any more. Whatever closed the lock's socket must have gone before another
@@ -155,7 +157,7 @@ fn end_stage_leftovers(stage: Stage, exit: Exit, plan: &RunPlan) {
         permit.give(Leave::Die);
         grace = Some(Duration::ZERO);
     }
-    leftovers::end_within(grace, &plan.supervision.map, &permit);
+    leftovers::end_within(grace, &plan.supervision.map, &permit)
 }
 
 /// Whether a signal that ends the run has arrived. Others, such as the SIGWINCH of every `docker run -it`, and the

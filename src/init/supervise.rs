@@ -35,8 +35,8 @@ pub struct Supervision {
 pub struct Outcome {
     /// The child's status.
     pub status: ExitStatus,
-    /// The first signal that asked for the end of the run while the child ran: it counts even if the child ended
-    /// well, as SIGTERM (15) is delivered before SIGCHLD (17).
+    /// The first signal that asked for the end of the run while the child or what it left behind ran: it counts even
+    /// if the child ended well, as SIGTERM (15) is delivered before SIGCHLD (17).
     pub stop: Option<i32>,
 }
 
@@ -92,10 +92,10 @@ pub fn supervise_with(child: Child, rules: &Supervision, permit: &Permit) -> Out
         }
     };
     supervisor.take_terminal();
-    leftovers::end_within(supervisor.orphan_grace(), &rules.map, permit);
+    let late = leftovers::end_within(supervisor.orphan_grace(), &rules.map, permit);
     Outcome {
         status,
-        stop: supervisor.stop,
+        stop: supervisor.stop.or(late),
     }
 }
 

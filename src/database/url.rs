@@ -231,7 +231,8 @@ fn channel_binding(keywords: &Keywords) -> Result<ChannelBinding, String> {
     }
 }
 
-/// Seconds; zero and negative numbers are no limit, as in libpq.
+/// Seconds; zero and negative numbers are no limit, as in libpq. Its largest number is this one's too, and keeps every sum
+/// with an `Instant` within its range.
 fn connect_timeout(keywords: &Keywords) -> Option<Duration> {
     let Ok(seconds) = keywords.get("connect_timeout")?.trim().parse::<i64>() else {
         log::warn!(
@@ -239,7 +240,7 @@ fn connect_timeout(keywords: &Keywords) -> Option<Duration> {
         );
         return None;
     };
-    u64::try_from(seconds)
+    u64::try_from(seconds.min(i32::MAX.into()))
         .ok()
         .filter(|seconds| *seconds > 0)
         .map(Duration::from_secs)

@@ -82,6 +82,16 @@ fn sslmode_is_libpqs_and_its_dialects() {
 }
 
 #[test]
+fn a_connect_timeout_of_any_length_ends_within_the_clocks_range() {
+    for (text, seconds) in [("5", 5), ("9223372036854775807", 2_147_483_647)] {
+        let url = format!("postgres://db/shop?connect_timeout={text}");
+        let limit = parse(&url, &[]).unwrap().connect_timeout.unwrap();
+        assert_eq!(limit.as_secs(), seconds);
+        assert!(std::time::Instant::now().checked_add(limit).is_some());
+    }
+}
+
+#[test]
 fn what_cannot_be_understood_is_an_error_without_the_password() {
     let table = [
         "",

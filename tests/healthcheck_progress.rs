@@ -11,12 +11,12 @@
 mod common;
 
 use common::server::unused_port;
-use common::{Finished, Process, Run, TempDir, portero, process, tool};
+use common::{DEADLINE, Finished, Run, TempDir, Terminal, portero, process, tool};
 use nix::sys::signal::Signal;
 
 /// A health check of a port that refuses, run in the namespace as `docker exec` would, by this user.
-fn healthcheck_beside(container: &Process, uid: u32, options: &[&str]) -> Finished {
-    let pid = container.pid().to_string();
+fn healthcheck_beside(container: i32, uid: u32, options: &[&str]) -> Finished {
+    let pid = container.to_string();
     let (user, group) = (format!("--reuid={uid}"), format!("--regid={uid}"));
     Run::program(tool("nsenter"))
         .args(["--target", &pid, "--pid", "--mount", "--"])
@@ -41,7 +41,7 @@ fn without_age(line: &str) -> &str {
 }
 
 #[track_caller]
-fn assert_busy(container: &Process, doing: &str) {
+fn assert_busy(container: i32, doing: &str) {
     for uid in [0, 1000] {
         let ready = healthcheck_beside(container, uid, &[]);
         ready.assert_exit(1).assert_stdout("");
@@ -79,19 +79,29 @@ fn a_wait_and_a_migration_are_told_and_live_makes_them_healthy() {
     for run in containers {
         let mut container = run.start();
         container.until_stderr("waiting for");
-        assert_busy(&container, "waiting");
+        assert_busy(container.pid(), "waiting");
         std::fs::write(&ready, "").unwrap();
         container.until_stdout("migrating");
-        assert_busy(&container, "migrating");
+        assert_busy(container.pid(), "migrating");
         std::fs::write(&go, "").unwrap();
         container.until_stdout("started");
         for options in [&[][..], &["--live"]] {
-            healthcheck_beside(&container, 1000, options)
+            healthcheck_beside(container.pid(), 1000, options)
                 .assert_exit(1)
                 .assert_stderr_contains("connection refused");
         }
         std::fs::remove_file(&ready).unwrap();
     }
+}
+
+#[test]
+fn a_wait_on_a_terminal_is_told_too() {
+    let directory = TempDir::new();
+    let missing = format!("file://{}", directory.join("missing").display());
+    let run = Run::as_pid1().args(["--wait", &missing, "--", "true"]);
+    let mut terminal = Terminal::start(run);
+    terminal.expect("waiting for", DEADLINE);
+    assert_busy(terminal.pid(), "waiting");
 }
 
 #[test]
@@ -103,7 +113,7 @@ fn a_target_that_answers_is_healthy_whatever_portero_does() {
         .start();
     container.until_stderr("waiting for");
     let answers = format!("file://{}", directory.file("there", "").display());
-    healthcheck_beside(&container, 0, &[&answers])
+    healthcheck_beside(container.pid(), 0, &[&answers])
         .assert_exit(0)
         .assert_stdout_contains(&format!("healthy: {answers}"));
     container.signal(Signal::SIGTERM);
@@ -125,7 +135,7 @@ fn what_docker_exec_runs_beside_command_is_not_porteros_own_wait() {
         .args(["--wait", &missing, "--", "true"])
         .start();
     nested.until_stderr("waiting for");
-    healthcheck_beside(&container, 0, &["--live"])
+    healthcheck_beside(container.pid(), 0, &["--live"])
         .assert_exit(1)
         .assert_stderr_contains("connection refused");
     let inside = process::children(nested.pid());

@@ -1,7 +1,7 @@
 //! What portero itself is busy with in this container, when COMMAND has not been started yet: found in /proc.
 //!
 //! A stage is `portero wait` or `portero migrate`, started by an init of portero's as the leader of a process group of
-//! its own. The init is PID 1; under `docker run --init` it is PID 1's child. What somebody starts in the container
+//! its own, or on a terminal (`docker run -t`) in the init's group. The init is PID 1; under `docker run --init` it is PID 1's child. What somebody starts in the container
 //! beside it (`docker exec`) has neither for its parent, and is no reason to call the container healthy.
 //!
 //! Only what every user may read is read: the init may have dropped to a user of its own. And of a foreign process
@@ -67,14 +67,15 @@ fn find(proc: &Path, now: Duration) -> Option<Progress> {
         let Some(found) = stat(proc, pid) else {
             continue;
         };
-        let is_own_job = found.group == pid && found.parent != "0";
-        if !is_own_job || !(found.name == BY_LINK || is_portero(&found.name)) {
+        if found.name != BY_LINK && !is_portero(&found.name) {
             continue;
         }
-        let is_inits = found.parent == "1"
-            || stat(proc, &found.parent)
-                .is_some_and(|init| init.parent == "1" && is_portero(&init.name));
-        if let Some(stage) = stage(proc, pid).filter(|_| is_inits) {
+        let Some(init) = stat(proc, &found.parent) else {
+            continue;
+        };
+        let is_job = found.group == pid || found.group == init.group;
+        let is_inits = found.parent == "1" || init.parent == "1" && is_portero(&init.name);
+        if let Some(stage) = stage(proc, pid).filter(|_| is_job && is_inits) {
             let age = now.saturating_sub(found.started);
             return Some(Progress { stage, age });
         }

@@ -53,6 +53,9 @@ fn a_stage_is_the_job_of_an_init_of_porteros() {
     // Without /proc a stage is started by the path of the binary.
     assert_eq!(found(&[init, ("prober", "7", "1", "7", MIGRATE)]), said);
 
+    // docker run -t: it stays in the foreground with the init.
+    assert_eq!(found(&[init, ("exe", "7", "1", "1", MIGRATE)]), said);
+
     // docker run --init; the binary may be named as the prober is.
     let docker_init = ("docker-init", "1", "0", "1", "/sbin/docker-init\0");
     for name in ["portero", "prober"] {

@@ -221,6 +221,26 @@ fn a_term_before_command_runs_is_not_delayed() {
     }
 }
 
+#[test]
+fn before_command_runs_a_signal_ends_the_run_by_its_own_default_and_not_by_what_it_is_mapped_to() {
+    // Apache's graceful stop is WINCH, which every terminal sends, too.
+    for map in ["TERM=WINCH", "WINCH=TERM"] {
+        for mode in [&["migrate", "--no-lock"][..], &[]] {
+            for run in both_places() {
+                let mut process = run
+                    .args(mode)
+                    .args(["--map-signal", map, "--wait", "file:///no/such"])
+                    .args(["--", "true"])
+                    .start();
+                process.until_stderr("/no/such");
+                process.signal(Signal::SIGWINCH);
+                process.signal(Signal::SIGTERM);
+                process.wait().assert_exit(143);
+            }
+        }
+    }
+}
+
 fn deaf(run: Run, options: &[&str]) -> (Process, Others) {
     let mut process = run
         .args(options)

@@ -183,9 +183,10 @@ pub fn stop_is_pending(map: &SignalMap) -> bool {
 }
 
 /// Whether a signal ends a run that has not come to COMMAND yet: one that `map` does not drop, that terminates by
-/// default, and that is not ignored, as it is after `nohup(1)`. An ignored one arrives too, since it is blocked.
+/// default, and that is not ignored, as it is after `nohup(1)`. An ignored one arrives too, since it is blocked. What it is
+/// mapped to does not matter: that is for COMMAND.
 pub fn ends_run(number: i32, map: &SignalMap) -> bool {
-    map.apply(number).is_some_and(signals::terminates) && !sys::is_ignored(number)
+    signals::terminates(number) && map.apply(number).is_some() && !sys::is_ignored(number)
 }
 
 /// The failure that a stop before COMMAND is.

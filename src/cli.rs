@@ -283,4 +283,6 @@ pub fn is_own_variable(name: &OsStr) -> bool {
 }
 
 #[cfg(test)]
+mod manual;
+#[cfg(test)]
 mod tests;

@@ -1,9 +1,9 @@
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
 use super::*;
 use crate::cli::{self, Asked};
-use crate::setup::environment::resolve;
+use crate::setup::environment::{Resolved, resolve};
 
 /// The resolved settings of a line, handed to `make`.
 fn with<T>(

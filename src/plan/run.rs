@@ -1,0 +1,213 @@
+//! What `portero COMMAND` comes to.
+
+use std::ffi::{OsStr, OsString};
+
+use super::{HEALTH_TARGETS, MigratePlan, RunPlan, Stage, WaitPlan, identity, supervision};
+use crate::cli::{OPTIONS, Opt, is_own_variable, options_of};
+use crate::exit::Failure;
+use crate::init::supervise::Supervision;
+use crate::settings::Settings;
+use crate::setup::environment::{Environment, Resolved};
+use crate::setup::expand::expand;
+
+impl RunPlan {
+    /// What `portero COMMAND` comes to.
+    ///
+    /// # Errors
+    /// 125: usage errors.
+    pub fn new(settings: &Settings<'_>, resolved: &Resolved) -> Result<Self, Failure> {
+        let command = command(settings)?;
+        let name = command.first().map(OsString::as_os_str).unwrap_or_default();
+        let skipped = skipped_steps(settings)?;
+        let only_for = settings.list(Opt::OnlyFor)?;
+        let has_steps = only_for.is_empty() || only_for.iter().any(|known| is_named(name, known));
+        let runs = |step: &str| has_steps && !skipped.contains(&step);
+        let wait = if runs("wait") {
+            Some(WaitPlan::of_run(settings)?).filter(|plan| !plan.targets.is_empty())
+        } else {
+            None
+        };
+        let migrates = runs("migrate") && !settings.commands(Opt::Migrate)?.is_empty();
+        let migrate = if migrates {
+            Some(MigratePlan::new(settings)?)
+        } else {
+            None
+        };
+        let stages = [
+            wait.as_ref().map(|_| Stage::Wait),
+            migrate.as_ref().map(|_| Stage::Migrate),
+        ];
+        Ok(Self {
+            warnings: warnings(settings, &command)?,
+            environment: resolved.environment.clone(),
+            identity: identity(settings)?,
+            stages: stages.into_iter().flatten().collect(),
+            wait,
+            migrate,
+            supervision: supervision(settings)?,
+            map_exit: settings
+                .list(Opt::MapExit)?
+                .iter()
+                .map(|item| map_exit(settings, item))
+                .collect::<Result<_, _>>()?,
+            exec: settings.switch(Opt::Exec)?,
+            typed: typed_variables(settings),
+            command,
+        })
+    }
+
+    /// The environment of a stage: the resolved one, with what was typed as variables, less what is done already or
+    /// concerns COMMAND alone.
+    pub fn stage_environment(&self, stage: Stage) -> Environment {
+        let mut environment = self.environment.clone();
+        for (variable, value) in &self.typed {
+            environment.set(variable, value);
+        }
+        // The names of the secrets stay, so that a stage shows their values no more than portero does.
+        let done: &[Opt] = &[
+            Opt::DefaultPort,
+            Opt::Default,
+            Opt::User,
+            Opt::Chown,
+            Opt::KeepCap,
+            Opt::MapSignal,
+            Opt::MapExit,
+            Opt::StopDelay,
+            Opt::Exec,
+            Opt::Skip,
+            Opt::OnlyFor,
+        ];
+        for opt in done {
+            environment.remove(OPTIONS[*opt as usize].variable());
+        }
+        if stage == Stage::Migrate {
+            environment.remove(OPTIONS[Opt::Wait as usize].variable());
+        }
+        environment
+    }
+
+    /// How a stage is supervised: it maps and delays for itself what it needs to, and takes all else as it comes.
+    pub fn stage_supervision(&self) -> Supervision {
+        Supervision {
+            map: self.supervision.map.drops(),
+            ..Supervision::default()
+        }
+    }
+}
+
+pub(super) fn command(settings: &Settings<'_>) -> Result<Vec<OsString>, Failure> {
+    let typed = &settings.typed.operands;
+    if typed.first().is_none_or(|name| name.is_empty()) {
+        let name = settings.typed.mode.name();
+        return Err(Failure::failed(format!(
+            "there is no COMMAND: say what to run, e.g. {name} -- uvicorn main:app (see '{name} --help')"
+        )));
+    }
+    if !settings.switch(Opt::ExpandArgs)? {
+        return Ok(typed.clone());
+    }
+    let expand_argument =
+        |argument: &OsString| expand(argument, settings.environment).map(|expanded| expanded.text);
+    let expanded: Result<Vec<OsString>, String> = typed.iter().map(expand_argument).collect();
+    expanded.map_err(|error| Failure::failed(format!("--expand-args: {error}")))
+}
+
+fn is_named(command: &OsStr, name: &OsStr) -> bool {
+    std::path::Path::new(command).file_name() == Some(name)
+}
+
+fn skipped_steps(settings: &Settings<'_>) -> Result<Vec<&'static str>, Failure> {
+    let step = |item: OsString| match item.to_str() {
+        Some("wait") => Ok("wait"),
+        Some("migrate") => Ok("migrate"),
+        _ => Err(settings.invalid(
+            Opt::Skip,
+            &format!("'{}' is not wait or migrate", item.display()),
+        )),
+    };
+    settings.list(Opt::Skip)?.into_iter().map(step).collect()
+}
+
+fn map_exit(settings: &Settings<'_>, item: &OsStr) -> Result<(u8, u8), Failure> {
+    let code = |text: &str| {
+        text.parse()
+            .ok()
+            .filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    let codes = item.to_str().and_then(|text| text.split_once('='));
+    let codes = codes.and_then(|(from, to)| Some((code(from)?, code(to)?)));
+    codes.ok_or_else(|| {
+        settings.invalid(
+            Opt::MapExit,
+            &format!(
+                "'{}' is not CODE=CODE, each 0-255, e.g. 143=0",
+                item.display()
+            ),
+        )
+    })
+}
+
+/// What was typed, as the variables that say the same.
+fn typed_variables(settings: &Settings<'_>) -> Vec<(String, OsString)> {
+    let mut variables = Vec::new();
+    for option in options_of(settings.typed.mode) {
+        let values = settings.typed.values(option.opt);
+        let value = match (option.kind, values) {
+            (_, []) => continue,
+            (crate::cli::Kind::Switch, _) => OsString::from("1"),
+            (crate::cli::Kind::Value, [.., last]) => last.clone(),
+            (crate::cli::Kind::List(split), values) => values.join(OsStr::new(split.separator())),
+        };
+        match option.opt {
+            Opt::Quiet => variables.push(("PORTERO_LOG_LEVEL".into(), "error".into())),
+            Opt::Verbose => variables.push(("PORTERO_LOG_LEVEL".into(), "debug".into())),
+            _ if option.has_variable() => variables.push((option.variable(), value)),
+            _ => {}
+        }
+    }
+    variables
+}
+
+/// A typo in a variable must not pass silently; neither must a `${…}` that nobody will expand.
+fn warnings(settings: &Settings<'_>, command: &[OsString]) -> Result<Vec<String>, Failure> {
+    let mut warnings = Vec::new();
+    for (name, _) in settings
+        .environment
+        .iter()
+        .filter(|(name, _)| is_own_variable(name))
+    {
+        let name = name.to_string_lossy();
+        if !is_known_variable(&name) {
+            warnings.push(format!("{name} is not a variable of portero's: a typo?"));
+        }
+    }
+    let is_literal = |argument: &OsString| argument.to_string_lossy().contains("${");
+    if !settings.switch(Opt::ExpandArgs)?
+        && !is_shell(&command[0])
+        && command.iter().any(is_literal)
+    {
+        // The argument itself is not shown: it may hold a password.
+        warnings.push(
+            "COMMAND gets a literal ${…} in its arguments: --expand-args would expand it".into(),
+        );
+    }
+    Ok(warnings)
+}
+
+fn is_known_variable(name: &str) -> bool {
+    let kubernetes = name == "PORTERO_PORT"
+        || name.starts_with("PORTERO_PORT_")
+        || name.starts_with("PORTERO_SERVICE_");
+    let own = || {
+        OPTIONS
+            .iter()
+            .any(|option| option.has_variable() && option.variable() == name)
+    };
+    kubernetes || name == HEALTH_TARGETS || own()
+}
+
+fn is_shell(command: &OsStr) -> bool {
+    ["sh", "bash", "dash", "ash", "zsh", "ksh", "busybox"]
+        .iter()
+        .any(|shell| is_named(command, OsStr::new(shell)))
+}

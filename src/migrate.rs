@@ -6,7 +6,7 @@ use std::thread;
 
 use crate::database::lock::{Acquired, Change, Lock, Wanted};
 use crate::exit::{Exit, Failure};
-use crate::init::permit::{Leave, Permit};
+use crate::init::permit::{Leave, Permit, wake_supervisor};
 use crate::init::signals::{self, SignalMap};
 use crate::init::{self, Place, image, leftovers, supervise::supervise_with};
 use crate::plan::MigratePlan;
@@ -166,9 +166,8 @@ fn interruptible<T: Send + 'static>(
     let (sender, receiver) = mpsc::channel();
     let worker = thread::Builder::new().spawn(move || {
         let _ = sender.send(work());
-        // Wakes the loop below, which finds the result. SIGCHLD is the one signal that is expected at any time and
-        // means nothing by itself.
-        let _ = sys::kill(own_pid(), libc::SIGCHLD);
+        // The loop below finds the result.
+        wake_supervisor();
     });
     worker.map_err(|error| Failure::failed(format!("can't start a thread: {error}")))?;
     loop {
@@ -181,8 +180,4 @@ fn interruptible<T: Send + 'static>(
             return result;
         }
     }
-}
-
-fn own_pid() -> i32 {
-    std::process::id().cast_signed()
 }

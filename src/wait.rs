@@ -1,7 +1,5 @@
 //! `portero wait`: asks every target until all are ready, or the limit.
 
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
@@ -97,7 +95,7 @@ impl Asker {
                 return;
             }
             let pause = pause_after(started.elapsed(), refused).min(self.max_interval);
-            thread::sleep(with_jitter(pause));
+            thread::sleep(probe::jittered(pause));
         }
     }
 }
@@ -110,13 +108,6 @@ fn pause_after(waited: Duration, refused: bool) -> Duration {
         NOT_YET_SHARE
     };
     (waited / share).max(FIRST_PAUSE)
-}
-
-/// Between half of `pause` and all of it, so that replicas that started together do not knock together.
-fn with_jitter(pause: Duration) -> Duration {
-    // The only randomness that std has; it is good enough to spread knocks.
-    let random = RandomState::new().build_hasher().finish() % 1024;
-    pause / 2 + (pause / 2) * u32::try_from(random).unwrap_or(0) / 1024
 }
 
 /// What is known of one target.

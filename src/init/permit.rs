@@ -27,8 +27,7 @@ impl Permit {
     /// Says what may be done from now on, and wakes the supervising thread.
     pub fn give(&self, leave: Leave) {
         self.0.store(leave as u8, Ordering::SeqCst);
-        // SIGCHLD is the one signal that is expected at any time and means nothing by itself.
-        let _ = sys::kill(std::process::id().cast_signed(), libc::SIGCHLD);
+        wake_supervisor();
     }
 
     /// What may be done now.
@@ -45,4 +44,10 @@ impl Permit {
     pub fn is_withdrawn(&self) -> bool {
         matches!(self.leave(), Leave::End | Leave::Die)
     }
+}
+
+/// Wakes the thread that takes this process's signals, to look what has changed.
+pub fn wake_supervisor() {
+    // SIGCHLD is the one signal that is expected at any time and means nothing by itself.
+    let _ = sys::kill(std::process::id().cast_signed(), libc::SIGCHLD);
 }

@@ -11,6 +11,8 @@ pub mod testing;
 pub mod tls;
 pub mod words;
 
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -165,5 +167,30 @@ fn ready_when<T>(connection: Result<T, Readiness>) -> Readiness {
     match connection {
         Ok(_) => Readiness::Ready(String::new()),
         Err(readiness) => readiness,
+    }
+}
+
+/// Between half of a pause and all of it, so that replicas that started together do not stay in step.
+pub fn jittered(pause: Duration) -> Duration {
+    // The standard library seeds every RandomState anew: that is randomness enough here.
+    let random = RandomState::new().build_hasher().finish() % 1024;
+    pause / 2 + (pause / 2) * u32::try_from(random).unwrap_or_default() / 1024
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_vary_but_never_exceed_their_length() {
+        let pause = Duration::from_secs(1);
+        let drawn: Vec<_> = (0..100).map(|_| jittered(pause)).collect();
+        assert!(
+            drawn
+                .iter()
+                .all(|&drawn| drawn >= pause / 2 && drawn <= pause),
+            "{drawn:?}"
+        );
+        assert!(drawn.iter().any(|&other| other != drawn[0]));
     }
 }

@@ -15,6 +15,7 @@ pub(super) use self::redis::RedisUrl;
 use crate::database::url::PostgresUrl;
 use crate::exit::Failure;
 use crate::setup::environment::Environment;
+use crate::setup::expand::is_name;
 
 /// What is said of a target that nothing here can read.
 const KINDS: &str = "is not a target: it takes a postgres://, http://, https://, http+unix://, redis://, tcp://, unix:// or file:// URL, \
@@ -47,7 +48,7 @@ impl Target {
     /// Text that is no target, or a variable that is unset or empty (125). The line shows neither credentials nor the
     /// variable's value.
     pub fn parse(text: &OsStr, env: &Environment) -> Result<Self, Failure> {
-        let Some(name) = text.to_str().filter(|text| is_variable_name(text)) else {
+        let Some(name) = text.to_str().filter(|text| is_name(text)) else {
             let kind = Kind::parse(text, env)
                 .map_err(|why| Failure::failed(format!("target {}: {why}", presentable(text))))?;
             return Ok(Self {
@@ -205,14 +206,6 @@ fn unwrapped(text: &str) -> &str {
         );
     }
     inner
-}
-
-fn is_variable_name(text: &str) -> bool {
-    let mut bytes = text.bytes();
-    bytes
-        .next()
-        .is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_')
-        && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 /// A target that could not be read, as far as it can be shown: of one that may hold a password, the scheme only.

@@ -1,7 +1,5 @@
 //! Getting the lock: connect, check that it means something here, and try until it is ours.
 
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +13,7 @@ use super::{Key, Wanted};
 use crate::database::connect::Connector;
 use crate::database::diagnosis::Trouble;
 use crate::exit::Failure;
-use crate::probe::words;
+use crate::probe::{jittered, words};
 
 /// One login, or several to as many hosts.
 const LOGIN: Duration = Duration::from_secs(15);
@@ -369,26 +367,5 @@ impl Waiter<'_> {
              direct URL, often found in DIRECT_URL, DATABASE_URL_UNPOOLED or POSTGRES_URL_NON_POOLING",
             self.wanted.url
         ))
-    }
-}
-
-/// Between half of a pause and all of it, so that replicas that started together do not stay in step.
-fn jittered(pause: Duration) -> Duration {
-    // The standard library seeds every RandomState anew: that is randomness enough here.
-    let random = RandomState::new().build_hasher().finish() % 512;
-    pause / 2 + pause * u32::try_from(random).unwrap_or_default() / 1024
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_are_jittered_within_half() {
-        let pause = Duration::from_secs(1);
-        for _ in 0..1000 {
-            let jittered = jittered(pause);
-            assert!(jittered >= pause / 2 && jittered <= pause, "{jittered:?}");
-        }
     }
 }

@@ -1,0 +1,180 @@
+//! Signals by raw number and with the kernel's whole set: neither nix nor the C library knows all of 1 to 64.
+
+use std::ffi::c_int;
+use std::ffi::c_long;
+use std::io;
+use std::mem::MaybeUninit;
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::kill;
+
+/// The kernel's `sigset_t` (`rt_sigprocmask(2)`): bit n−1 stands for signal n.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SignalSet(u64);
+
+impl SignalSet {
+    /// Every signal, 1 to 64.
+    pub const ALL: Self = Self(u64::MAX);
+    /// None.
+    pub const NONE: Self = Self(0);
+
+    /// Whether signal `number` is in the set.
+    pub fn contains(self, number: i32) -> bool {
+        (1..=64).contains(&number) && self.0 & (1 << (number - 1)) != 0
+    }
+
+    /// The set with signal `number`.
+    #[must_use]
+    pub fn with(self, number: i32) -> Self {
+        Self(self.0 | 1 << (number - 1))
+    }
+
+    /// The set without signal `number`.
+    #[must_use]
+    pub fn without(self, number: i32) -> Self {
+        Self(self.0 & !(1 << (number - 1)))
+    }
+}
+
+/// The bytes of the kernel's signal set.
+const SET_SIZE: usize = size_of::<u64>();
+
+/// The mask that portero was started with; COMMAND gets it back.
+static INHERITED_MASK: AtomicU64 = AtomicU64::new(0);
+/// Whether SIGCHLD was ignored when portero was started; COMMAND gets that back.
+static INHERITED_SIGCHLD_IGNORED: AtomicBool = AtomicBool::new(false);
+
+/// Sets the calling thread's signal mask and returns the one before.
+pub fn set_signal_mask(mask: SignalSet) -> SignalSet {
+    let mut before = 0u64;
+    // SAFETY: both pointers are to u64s that outlive the call, and the size given is theirs.
+    unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            &raw const mask.0,
+            &raw mut before,
+            SET_SIZE,
+        )
+    };
+    SignalSet(before)
+}
+
+/// Blocks everything and remembers the mask that there was: the first thing that portero does.
+#[cfg(not(test))]
+pub(super) fn block_all() {
+    INHERITED_MASK.store(set_signal_mask(SignalSet::ALL).0, Ordering::Relaxed);
+}
+
+/// Back to the mask that portero was started with.
+fn restore_signal_mask() {
+    set_signal_mask(SignalSet(INHERITED_MASK.load(Ordering::Relaxed)));
+}
+
+/// Makes SIGCHLD's disposition the default and remembers what it was: ignored, the kernel would reap for portero
+/// and lose the statuses (`wait(2)`, notes).
+pub fn claim_children() {
+    // SAFETY: SIG_DFL is a valid disposition and no handler is involved.
+    let before = unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+    INHERITED_SIGCHLD_IGNORED.store(before == libc::SIG_IGN, Ordering::Relaxed);
+}
+
+/// The signals that are pending for this process (`rt_sigpending(2)`).
+pub fn pending_signals() -> SignalSet {
+    let mut pending = 0u64;
+    // SAFETY: the pointer is to a u64 that outlives the call, and the size given is its.
+    unsafe { libc::syscall(libc::SYS_rt_sigpending, &raw mut pending, SET_SIZE) };
+    SignalSet(pending)
+}
+
+/// A signal that was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// Which.
+    pub number: i32,
+    /// Whether the kernel raised it, as it does for a terminal's keys, rather than a process.
+    pub from_kernel: bool,
+}
+
+/// Takes the next pending signal, or sleeps until there is one: at most for `limit`. `None` when the limit passed
+/// first (`rt_sigtimedwait(2)`). All signals must be blocked.
+pub fn next_signal(limit: Option<Duration>) -> Option<Arrival> {
+    next_of(SignalSet::ALL, limit)
+}
+
+fn next_of(signals: SignalSet, limit: Option<Duration>) -> Option<Arrival> {
+    let deadline = limit.map(|limit| libc::timespec {
+        tv_sec: limit.as_secs().try_into().unwrap_or(c_long::MAX),
+        tv_nsec: c_long::from(limit.subsec_nanos().cast_signed()),
+    });
+    let deadline = deadline.as_ref().map_or(ptr::null(), ptr::from_ref);
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    loop {
+        // SAFETY: the set and the time are read only, the kernel writes at most a siginfo, and all outlive the call.
+        let number = unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigtimedwait,
+                &raw const signals.0,
+                info.as_mut_ptr(),
+                deadline,
+                SET_SIZE,
+            )
+        };
+        if number > 0 {
+            // SAFETY: zeroed to begin with, which is a valid siginfo, and written by the kernel since.
+            let from_kernel = unsafe { info.assume_init_ref() }.si_code == SI_KERNEL;
+            return i32::try_from(number).ok().map(|number| Arrival {
+                number,
+                from_kernel,
+            });
+        }
+        // EINTR comes from a tracer or a stop, not from a signal: those are all blocked.
+        if io::Error::last_os_error().raw_os_error() != Some(libc::EINTR) {
+            return None;
+        }
+    }
+}
+
+/// `sigaction(2)`: sent by the kernel.
+const SI_KERNEL: c_int = 0x80;
+
+/// Does `write`, and takes away the SIGPIPE of a reader that has gone: a log line that nobody reads must neither end
+/// portero nor look like a signal that somebody sent. An ignored SIGPIPE would be COMMAND's inheritance.
+pub fn without_sigpipe(write: impl FnOnce() -> io::Result<()>) {
+    let mask = set_signal_mask(SignalSet::ALL);
+    if write().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+        // The kernel sends it to the very thread, and a thread's own signals are taken before the process's.
+        next_of(SignalSet(1 << (libc::SIGPIPE - 1)), Some(Duration::ZERO));
+    }
+    set_signal_mask(mask);
+}
+
+/// Whether signal `number` is ignored, as after `nohup(1)`.
+pub fn is_ignored(number: i32) -> bool {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: no new action is given; the old one is written to a sigaction that outlives the call, all zero before.
+    unsafe {
+        libc::sigaction(number, ptr::null(), action.as_mut_ptr());
+        action.assume_init().sa_sigaction == libc::SIG_IGN
+    }
+}
+
+/// Stops this process as Ctrl-Z would, until it is continued. The kernel does nothing where nobody could continue it:
+/// in an orphaned process group (`setpgid(2)`, notes) and in the init of a PID namespace. All signals must be blocked.
+pub fn stop_self() {
+    // While it is blocked, so that it is one with a Ctrl-Z that is pending already: the two would stop it twice.
+    let _ = kill(std::process::id().cast_signed(), libc::SIGTSTP);
+    let mask = set_signal_mask(SignalSet::ALL.without(libc::SIGTSTP));
+    set_signal_mask(mask);
+}
+
+/// Back to the ignored SIGCHLD and the mask that portero was given: dispositions first, as long as all is blocked.
+pub(super) fn return_inherited_signals() {
+    if INHERITED_SIGCHLD_IGNORED.load(Ordering::Relaxed) {
+        // SAFETY: SIG_IGN is a valid disposition and no handler is involved.
+        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+    }
+    restore_signal_mask();
+}

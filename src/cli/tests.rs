@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use super::*;
 
 fn typed(line: &str) -> Result<Asked, Failure> {
@@ -146,4 +148,77 @@ fn the_readme_names_every_option_variable_default_and_exit_code() {
     for code in ["124", "125", "126 / 127"] {
         assert!(readme.contains(&format!("| {code} |")), "{code}");
     }
+}
+
+#[test]
+fn the_readme_and_the_example_name_no_variable_that_is_not_ours() {
+    let texts = [
+        include_str!("../../README.md"),
+        include_str!("../../Dockerfile.example"),
+    ];
+    // The operands of the health check, two of the tests' own, and the family.
+    let others = [
+        "PORTERO_HEALTH_TARGET",
+        "PORTERO_SOAK",
+        "PORTERO_WRITE",
+        "PORTERO_",
+    ];
+    for text in texts {
+        for (at, _) in text.match_indices("PORTERO_") {
+            let name = text[at..].split(|c: char| !c.is_ascii_uppercase() && c != '_');
+            let name = name.into_iter().next().unwrap_or_default();
+            let is_option = OPTIONS
+                .iter()
+                .any(|option| option.is_set_by(OsStr::new(name)));
+            assert!(is_option || others.contains(&name), "{name}");
+        }
+    }
+}
+
+/// The sources without their tests, each text that goes on in a next line in one line.
+fn sources(directory: &Path) -> String {
+    let mut all = String::new();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.file_stem().is_some_and(|stem| stem == "tests") {
+            continue;
+        }
+        if path.is_dir() {
+            all += &sources(&path);
+        } else if path.extension().is_some_and(|kind| kind == "rs") {
+            all += &std::fs::read_to_string(path).unwrap();
+        }
+    }
+    let mut lines = all.split("\\\n");
+    let first = lines.next().unwrap_or_default().to_owned();
+    lines.fold(first, |joined, line| joined + line.trim_start())
+}
+
+#[test]
+fn every_message_under_troubleshooting_is_one_of_portero_or_of_the_server() {
+    let readme = include_str!("../../README.md");
+    let (_, after) = readme.split_once("\n## Troubleshooting\n").unwrap();
+    let (tables, _) = after.split_once("\n## ").unwrap();
+    let source = sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+    // A server's own words come with its SQLSTATE. Of portero's, some come out of a format: three in a row are
+    // enough, two of a short one. A status is a format and no word of its own.
+    let is_state = |word: &str| word.len() == 7 && word.starts_with('(') && word.ends_with(')');
+    let (mut count, mut unknown) = (0, Vec::new());
+    for row in tables.lines().filter(|line| line.starts_with("| `")) {
+        let cell = row.split(" | ").next().unwrap();
+        for message in cell.split('`').skip(1).step_by(2) {
+            let words: Vec<&str> = message.split(' ').collect();
+            let enough = if words.len() < 6 { 2 } else { 3 };
+            let is_own = words
+                .windows(enough)
+                .any(|row| source.contains(&row.join(" ")));
+            let is_server = words.iter().any(|word| is_state(word));
+            if !is_own && !is_server && message != "unhealthy: GET …: status 404" {
+                unknown.push(message);
+            }
+            count += 1;
+        }
+    }
+    assert_eq!(unknown, Vec::<&str>::new());
+    assert!(count > 40, "{count}");
 }

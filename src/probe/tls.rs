@@ -259,6 +259,17 @@ impl Trust {
     }
 }
 
+/// Whether a certificate is refused for its dates.
+fn is_of_another_time(error: &Error) -> bool {
+    use CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext};
+    matches!(
+        error,
+        Error::InvalidCertificate(
+            Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. }
+        )
+    )
+}
+
 impl ServerCertVerifier for Trust {
     fn verify_server_cert(
         &self,
@@ -271,20 +282,18 @@ impl ServerCertVerifier for Trust {
         let Some(roots) = &self.roots else {
             return Ok(ServerCertVerified::assertion());
         };
-        if roots
-            .certificates
-            .iter()
-            .any(|trusted| trusted == certificate)
-        {
+        let verdict = roots
+            .chains
+            .verify_server_cert(certificate, intermediates, name, ocsp, now);
+        // webpki takes no root for a server's own certificate; it looks at the dates before it says so.
+        let is_root = roots.certificates.iter().any(|root| root == certificate);
+        if is_root && !verdict.as_ref().is_err_and(is_of_another_time) {
             if roots.check_name {
                 verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
             }
             return Ok(ServerCertVerified::assertion());
         }
-        match roots
-            .chains
-            .verify_server_cert(certificate, intermediates, name, ocsp, now)
-        {
+        match verdict {
             // webpki looks at the name last: the chain was found good.
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },

@@ -71,11 +71,11 @@ impl<'a> Reference<'a> {
             [] => Otherwise::Error,
             [b':', b'-', default @ ..] => Otherwise::Default(default),
             [b':', b'?', message @ ..] => Otherwise::Message(message),
-            _ => return Err(not_a_reference(inner)),
+            _ => return Err(NOT_A_REFERENCE.into()),
         };
         match std::str::from_utf8(name) {
             Ok(name) if is_name(name) => Ok(Self { name, otherwise }),
-            _ => Err(not_a_reference(inner)),
+            _ => Err(NOT_A_REFERENCE.into()),
         }
     }
 
@@ -100,12 +100,9 @@ impl<'a> Reference<'a> {
     }
 }
 
-fn not_a_reference(inner: &[u8]) -> String {
-    let inner = String::from_utf8_lossy(inner);
-    format!(
-        "'${{{inner}}}' is not ${{NAME}}, ${{NAME:-default}} or ${{NAME:?message}} ('$${{' is a literal '${{')"
-    )
-}
+/// What is between the braces is not shown: it may be of a password that has `${` in it.
+const NOT_A_REFERENCE: &str =
+    "a '${…}' is not ${NAME}, ${NAME:-default} or ${NAME:?message} ('$${' is a literal '${')";
 
 /// Whether `name` can be a variable's name (POSIX.1-2017, 3.235).
 pub fn is_name(name: &str) -> bool {
@@ -169,18 +166,10 @@ mod tests {
             ("${UNSET:?set it to the key}", "UNSET: set it to the key"),
             ("${EMPTY:?}", "the variable EMPTY is not set"),
             ("a${PORT", "a '${' is not closed ('$${' is a literal '${')"),
-            (
-                "${}",
-                "'${}' is not ${NAME}, ${NAME:-default} or ${NAME:?message} ('$${' is a literal '${')",
-            ),
-            (
-                "${1A}",
-                "'${1A}' is not ${NAME}, ${NAME:-default} or ${NAME:?message} ('$${' is a literal '${')",
-            ),
-            (
-                "${PORT-1}",
-                "'${PORT-1}' is not ${NAME}, ${NAME:-default} or ${NAME:?message} ('$${' is a literal '${')",
-            ),
+            ("${}", NOT_A_REFERENCE),
+            ("${1A}", NOT_A_REFERENCE),
+            ("${PORT-1}", NOT_A_REFERENCE),
+            ("pa${ss!word}", NOT_A_REFERENCE),
         ];
         for (text, message) in table {
             assert_eq!(

@@ -81,3 +81,29 @@ fn explanations_point_to_the_cure() {
     let name = Error::InvalidCertificate(CertificateError::NotValidForName);
     assert!(explain(&name).contains("subjectAltName"));
 }
+
+#[test]
+fn a_self_signed_certificate_among_the_roots_is_held_to_its_dates_and_its_name() {
+    let certificate = |from: i32, to: i32| {
+        let mut parameters = rcgen::CertificateParams::new(vec!["db".into()]).unwrap();
+        parameters.not_before = rcgen::date_time_ymd(from, 1, 1);
+        parameters.not_after = rcgen::date_time_ymd(to, 1, 1);
+        let key = rcgen::KeyPair::generate().unwrap();
+        parameters.self_signed(&key).unwrap()
+    };
+    let table = [
+        (certificate(2020, 2999), "db", true),
+        (certificate(2020, 2999), "elsewhere", false),
+        (certificate(2020, 2021), "db", false),
+        (certificate(2990, 2999), "db", false),
+    ];
+    for (certificate, name, good) in table {
+        let file = std::env::temp_dir().join(format!("portero-root-{}.pem", std::process::id()));
+        fs::write(&file, certificate.pem()).unwrap();
+        let trust = Trust::load(Some(&TrustedRoots::File(file.clone())), true).unwrap();
+        fs::remove_file(file).unwrap();
+        let name = ServerName::try_from(name).unwrap();
+        let verdict = trust.verify_server_cert(certificate.der(), &[], &name, &[], UnixTime::now());
+        assert_eq!(verdict.is_ok(), good, "{name:?}: {verdict:?}");
+    }
+}

@@ -20,6 +20,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use common::figures::median;
 use common::{TempDir, portero, tool};
 
 const DIRECTORIES: usize = 2000;
@@ -81,10 +82,7 @@ fn row(top: &Path, what: &str, runs: usize, user: impl Fn(usize) -> usize) {
             });
         }
     }
-    let medians = times.map(|mut times| {
-        times.sort_by(f64::total_cmp);
-        times[times.len() / 2]
-    });
+    let medians = times.map(median);
     println!(
         "| {what} | {:.0} | {:.0} | {:.0} |",
         medians[0], medians[1], medians[2]

@@ -25,6 +25,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Instant;
 
+use common::figures::{fastest_tenth, median};
 use common::inits::status;
 use common::process::field;
 use common::{DEADLINE, Server, TempDir, installed, poll_until, portero, tool};
@@ -155,10 +156,7 @@ fn times(probers: &[Prober]) -> Vec<(f64, f64)> {
     pin_to(&cores);
     times
         .into_iter()
-        .map(|mut times| {
-            times.sort_by(f64::total_cmp);
-            (times[times.len() / 2], times[times.len() / 10])
-        })
+        .map(|times| (median(times.clone()), fastest_tenth(times)))
         .collect()
 }
 
@@ -257,11 +255,6 @@ fn pin_to(cores: &str) {
 
 fn own_pid() -> i32 {
     std::process::id().cast_signed()
-}
-
-fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
 }
 
 fn say(line: impl Display) {

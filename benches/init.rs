@@ -23,6 +23,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::early::{Since, loses_term, sweep};
+use common::figures::{fastest_tenth, median};
 use common::inits::{Init, is_at_rest, sleeps, status};
 use common::process::children;
 use common::{DEADLINE, Process, TempDir, poll_until, tool};
@@ -250,18 +251,6 @@ fn pin_to(cores: &str) {
 
 fn own_pid() -> i32 {
     std::process::id().cast_signed()
-}
-
-fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
-}
-
-/// The one that a tenth of all is as fast as; of a few it is the fastest. What else the machine does makes a time longer
-/// and never shorter, so this says more of a program than the median does.
-fn fastest_tenth(mut times: Vec<f64>) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 10]
 }
 
 /// Markdown, with what portero takes for each 1 of the best of the others in the last column.

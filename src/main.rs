@@ -73,15 +73,14 @@ fn work(typed: &Typed) -> Result<Exit, Failure> {
                 .iter()
                 .for_each(|warning| log::warn!("{warning}"));
             if dry_run {
-                Ok(print(&logger::without_secrets(&plan.describe(&resolved))))
-            } else {
-                init::run(plan)
+                return Ok(print(&plan.describe(&resolved)));
             }
+            init::run(plan)
         }
         Mode::Wait => {
             let plan = WaitPlan::new(&settings)?;
             if dry_run {
-                return Ok(print(&logger::without_secrets(&plan.describe())));
+                return Ok(print(&plan.describe()));
             }
             become_user(&settings, &resolved, &|| false)?;
             wait::run(&plan).map(|()| Exit::Success)
@@ -89,7 +88,7 @@ fn work(typed: &Typed) -> Result<Exit, Failure> {
         Mode::Migrate => {
             let plan = MigratePlan::new(&settings)?;
             if dry_run {
-                return Ok(print(&logger::without_secrets(&plan.describe(&resolved))));
+                return Ok(print(&plan.describe(&resolved)));
             }
             let map = &plan.supervision.map;
             let became = become_user(&settings, &resolved, &|| init::stop_is_pending(map));
@@ -99,7 +98,7 @@ fn work(typed: &Typed) -> Result<Exit, Failure> {
         Mode::Healthcheck => {
             let plan = ProbePlan::new(&settings)?;
             if dry_run {
-                return Ok(print(&logger::without_secrets(&plan.describe())));
+                return Ok(print(&plan.describe()));
             }
             become_user(&settings, &resolved, &|| false)?;
             healthcheck::end_at_the_latest(plan.timeout);
@@ -161,8 +160,9 @@ fn take_stops_by_handler(mode: Mode) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Writes to stdout, whose end is nobody's reason to fail.
+/// Writes to stdout, whose end is nobody's reason to fail, with `***` for each secret.
 fn print(text: &str) -> Exit {
+    let text = logger::without_secrets(text);
     let mut stdout = std::io::stdout();
     sys::without_sigpipe(|| {
         stdout

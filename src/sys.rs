@@ -190,8 +190,8 @@ fn release_stack() {
     };
 }
 
-/// The largest page size of the supported machines' usual kernels is larger; this much is right for x86-64, and on
-/// others `madvise(2)` refuses an address that is no page's, which does no harm.
+/// The page of x86-64, and of most arm64 kernels. Where pages are larger, `madvise(2)` refuses an address that does not
+/// begin one, which does no harm.
 const PAGE: usize = 4096;
 
 /// Ends the process at once, without exit handlers (`_exit(2)`): for the panic hook, as PID 1 can't even abort.

@@ -12,7 +12,7 @@ static LINE: AtomicPtr<c_char> = AtomicPtr::new(ptr::null_mut());
 static CODE: AtomicI32 = AtomicI32::new(0);
 
 /// Ends the process with `code` when `limit` from now has passed, and writes `line` to stderr before, if there is room
-/// for it. `None` takes such an end back..
+/// for it. `None` takes such an end back.
 pub fn exit_after(limit: Option<Duration>, line: &'static CStr, code: u8) {
     LINE.store(line.as_ptr().cast_mut(), Ordering::Relaxed);
     CODE.store(c_int::from(code), Ordering::Relaxed);

@@ -94,6 +94,9 @@ impl Mode {
 const OPERANDS: &str = "operands";
 const TARGET_HELP: &str = "postgres://…, http(s)://…, http+unix:///socket:/path, tcp://host:port, host:port, unix:///path, redis(s)://…, file:///path, or the NAME of a variable that holds one";
 
+/// What to do about the option that was the default's opposite once.
+pub const CHILD_ONLY_IS_GONE: &str = "signals go to COMMAND alone by default now: leave it out (--signal-group is for its whole process group)";
+
 const EXIT_CODES: &str = "Exit codes:
   0-255    COMMAND's own; 128+n when signal n ended it, or ended the run before it; a failed migration's own
   124      a wait, or the wait for the lock, timed out
@@ -261,6 +264,9 @@ fn usage_failure(mode: Mode, error: &clap::Error) -> Failure {
         _ => "",
     };
     let what = match error.kind() {
+        ErrorKind::UnknownArgument if argument == "--signal-child-only" => {
+            return Failure::failed(format!("option '{argument}' is gone: {CHILD_ONLY_IS_GONE}"));
+        }
         ErrorKind::UnknownArgument => format!("unknown option '{argument}'"),
         ErrorKind::InvalidValue => format!("option '{argument}' needs a value"),
         ErrorKind::TooManyValues => format!("option '{argument}' takes no value"),

@@ -224,7 +224,7 @@ fn supervision(settings: &Settings<'_>) -> Result<Supervision, Failure> {
             .map_err(|error| settings.invalid(Opt::MapSignal, &error))?;
     }
     Ok(Supervision {
-        child_only: settings.switch(Opt::SignalChildOnly)?,
+        group: settings.switch(Opt::SignalGroup)?,
         map,
         stop_delay: settings.limit(Opt::StopDelay)?,
         stop_timeout: settings.limit(Opt::StopTimeout)?,

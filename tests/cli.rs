@@ -37,12 +37,7 @@ const MIGRATIONS: &[&str] = &[
     "lock-timeout",
     "no-lock",
 ];
-const STOPPING: &[&str] = &[
-    "signal-child-only",
-    "map-signal",
-    "stop-delay",
-    "stop-timeout",
-];
+const STOPPING: &[&str] = &["signal-group", "map-signal", "stop-delay", "stop-timeout"];
 const RUN_ONLY: &[&str] = &["only-for", "skip", "map-exit", "orphan-grace", "exec"];
 const PROBING: &[&str] = &[
     "path", "port", "timeout", "status", "method", "header", "contains", "ca-cert", "insecure",
@@ -476,7 +471,7 @@ fn each_option_does_what_it_says() {
         ),
         (vec!["--exec"], "readlink /proc/$PPID/exe", 0, "itself"),
         (vec!["--orphan-grace", "1s"], exit_5, 5, ""),
-        (vec!["--signal-child-only"], exit_5, 5, ""),
+        (vec!["--signal-group"], exit_5, 5, ""),
     ];
     for (options, script, code, stdout) in table {
         let run = Run::portero()
@@ -495,4 +490,24 @@ fn each_option_does_what_it_says() {
             finished.assert_exit(code).assert_stdout(stdout);
         }
     }
+}
+
+#[test]
+fn the_option_that_is_the_default_now_is_refused_with_what_to_do() {
+    let finished = Run::portero()
+        .args(["--signal-child-only", "--", "true"])
+        .finish();
+    finished
+        .assert_exit(125)
+        .assert_one_error_line()
+        .assert_stderr_contains("'--signal-child-only' is gone")
+        .assert_stderr_contains("by default")
+        .assert_stderr_contains("--signal-group");
+    Run::portero()
+        .env("PORTERO_SIGNAL_CHILD_ONLY", "1")
+        .args(["--", "true"])
+        .finish()
+        .assert_exit(0)
+        .assert_one_line_of("portero: warning: PORTERO_SIGNAL_CHILD_ONLY is gone")
+        .assert_stderr_contains("by default");
 }

@@ -106,10 +106,12 @@ fn a_plain_run_prints_nothing_and_is_pid_1_of_two_processes() {
 }
 
 #[test]
-fn term_reaches_the_whole_group_of_command_and_its_code_is_passed_on() {
+fn with_signal_group_a_term_reaches_the_whole_group_and_the_code_of_command_is_passed_on() {
     let script = "sh -c 'trap \"echo inner; exit 0\" TERM; echo one; sleep 1000 & wait' &
                   trap 'wait; echo outer; exit 17' TERM; echo two; wait";
-    let mut process = sh(script).start();
+    let mut process = Run::as_pid1()
+        .args(["--signal-group", "--", "sh", "-c", script])
+        .start();
     process.until_stdout("one").until_stdout("two");
     process.signal(Signal::SIGTERM);
     process

@@ -22,7 +22,7 @@ static MEASURING: Mutex<()> = Mutex::new(());
 #[test]
 fn no_term_is_lost_once_all_is_blocked() {
     let _alone = MEASURING.lock();
-    for init in [Init::portero(), Init::portero_child_only()] {
+    for init in [Init::portero(), Init::portero_group()] {
         for delay in sweep(250) {
             let lost = loses_term(&init, Since::Blocked, delay);
             assert!(!lost, "lost {delay:?} after the block by {init:?}");

@@ -107,10 +107,11 @@ fn received_from(process: &Process, role: &str, sender: i32) -> Vec<i32> {
 }
 
 #[test]
-fn every_signal_is_forwarded_once_to_the_group_or_to_the_child_alone() {
+fn every_signal_is_forwarded_once_to_command_alone_or_to_its_group_as_job_controls_always_are() {
     const TIMES: usize = 2;
-    for options in [&[][..], &["--signal-child-only"]] {
-        let group = options.is_empty();
+    const JOB_CONTROL: [i32; 4] = [18, 20, 21, 22];
+    for options in [&[][..], &["--signal-group"]] {
+        let group = !options.is_empty();
         for (run, pid1) in [(Run::as_pid1(), true), (Run::portero(), false)] {
             let mut process = listeners(run, options);
             let sender = if pid1 { 1 } else { process.pid() };
@@ -124,18 +125,24 @@ fn every_signal_is_forwarded_once_to_the_group_or_to_the_child_alone() {
                     process.until(
                         |process| {
                             times(process, "child") == time
-                                && (!group || times(process, "grandchild") == time)
+                                && (!group && !JOB_CONTROL.contains(&number)
+                                    || times(process, "grandchild") == time)
                         },
                         &format!("signal {number}, {options:?}"),
                     );
                 }
             }
             mark(&mut process, sender);
-            let expected: Vec<i32> = forwarded_signals()
-                .flat_map(|number| [number; TIMES])
-                .collect();
-            for (role, all) in [("child", true), ("grandchild", group), ("outsider", false)] {
-                let expected = if all { &expected[..] } else { &[] };
+            let is_for = |role: &str, number: &i32| match role {
+                "child" => true,
+                "grandchild" => group || JOB_CONTROL.contains(number),
+                _ => false,
+            };
+            for role in ["child", "grandchild", "outsider"] {
+                let expected: Vec<i32> = forwarded_signals()
+                    .filter(|number| is_for(role, number))
+                    .flat_map(|number| [number; TIMES])
+                    .collect();
                 let got = received_from(&process, role, sender);
                 assert_eq!(got, expected, "{role}, {options:?}{process}");
             }
@@ -183,7 +190,7 @@ fn signals_are_mapped_once_by_name_or_number_and_dropped_by_an_empty_one() {
                 if *got != 0 {
                     expected.push(*got);
                     process.until(
-                        |process| received_from(process, "grandchild", sender) == expected,
+                        |process| received_from(process, "child", sender) == expected,
                         &format!("{expected:?} of {maps:?}"),
                     );
                 }
@@ -242,7 +249,7 @@ fn command_inherits_what_portero_was_given_to_the_letter() {
             let bare = start(Run::program("/bin/sh").args(["-c", LOOK]));
             bare.assert_exit(0);
             assert!(bare.stdout.contains("SigBlk"), "{bare}");
-            for options in [&[][..], &["--signal-child-only"], &["--exec"]] {
+            for options in [&[][..], &["--signal-group"], &["--exec"]] {
                 let run = Run::portero()
                     .args(options)
                     .args(["--", "/bin/sh", "-c", LOOK]);
@@ -265,7 +272,7 @@ fn an_ignored_or_blocked_signal_is_forwarded_all_the_same() {
         for number in [1, 2, 15, 20, 34] {
             process.signal_number(number);
             process.until(
-                |process| received_from(process, "grandchild", 1).contains(&number),
+                |process| received_from(process, "child", 1).contains(&number),
                 &format!("signal {number} with {state}"),
             );
         }

@@ -257,7 +257,7 @@ fn the_group_is_killed_after_the_stop_timeout_and_not_before() {
     let table: [(Signal, &[&str]); 5] = [
         (Signal::SIGTERM, &[]),
         (Signal::SIGINT, &[]),
-        (Signal::SIGQUIT, &["--signal-child-only"]),
+        (Signal::SIGQUIT, &["--signal-group"]),
         // What asks to stop by its own name, or by that of what it is mapped to.
         (Signal::SIGINT, &["--map-signal", "INT=WINCH"]),
         (Signal::SIGHUP, &["--map-signal", "HUP=TERM"]),
@@ -332,7 +332,7 @@ fn a_command_that_has_stopped_itself_is_continued_to_end() {
         ("TSTP", "-", &[], 143),
         ("STOP", "exit 9", &[], 9),
         ("STOP", "exit 9", &["--stop-delay", "300ms"], 9),
-        ("STOP", "exit 9", &["--signal-child-only"], 9),
+        ("STOP", "exit 9", &["--signal-group"], 9),
         ("STOP", "", &["--stop-timeout", "300ms"], 137),
     ];
     for (stop, trap, options, code) in table {

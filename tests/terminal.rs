@@ -69,7 +69,7 @@ fn ends_with(terminal: &mut Terminal, code: i32) {
 
 #[test]
 fn an_interactive_bash_has_job_control_under_portero() {
-    for options in [&[][..], &["--signal-child-only"]] {
+    for options in [&[][..], &["--signal-group"]] {
         for run in both_places() {
             let terminal = &mut with_prompt(run.args(options).arg("--").args(BASH));
             line(terminal, "sleep 1000; echo after", &[]);
@@ -113,7 +113,7 @@ fn an_interactive_bash_has_job_control_under_portero() {
 
 #[test]
 fn keys_reach_the_whole_foreground_job_and_end_the_run() {
-    for options in [&[][..], &["--signal-child-only"]] {
+    for options in [&[][..], &["--signal-group"]] {
         for (key, code) in [(CTRL_C, 130), (CTRL_BACKSLASH, 131)] {
             for run in both_places() {
                 let script = "ulimit -c 0; echo ready; sleep 1000";
@@ -394,7 +394,7 @@ fn a_terminal_that_does_not_control_the_session_is_just_a_stream() {
 
 #[test]
 fn where_no_shell_could_continue_it_ctrl_z_does_not_stop_command() {
-    for options in [&[][..], &["--signal-child-only"]] {
+    for options in [&[][..], &["--signal-group"]] {
         for run in both_places() {
             let terminal = &mut Terminal::start(run.args(options).args(["--", "cat"]));
             terminal.until_foreground("cat");

@@ -76,6 +76,11 @@ pub fn is_terminal_stop(number: i32) -> bool {
     matches!(number, libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU)
 }
 
+/// Whether the signal is job control's: a terminal's stops, and what continues after them.
+pub fn is_job_control(number: i32) -> bool {
+    is_terminal_stop(number) || number == libc::SIGCONT
+}
+
 /// Whether the signal asks to stop. HUP and USR1 end a process by default too, but servers reload by them.
 pub fn is_stop_request(number: i32) -> bool {
     matches!(number, libc::SIGTERM | libc::SIGINT | libc::SIGQUIT)

@@ -18,8 +18,8 @@ const END_GRACE: Duration = Duration::from_secs(5);
 /// How a child is supervised.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Supervision {
-    /// Signals go to the child alone, not to its process group.
-    pub child_only: bool,
+    /// Signals go to the child's whole process group, not to the child alone.
+    pub group: bool,
     /// What is forwarded for what.
     pub map: SignalMap,
     /// How long a SIGTERM waits before it is forwarded.
@@ -276,10 +276,11 @@ impl Supervisor<'_> {
                 return;
             }
         }
-        let target = if self.rules.child_only {
-            self.child.pid
-        } else {
+        // A shell's job is stopped and continued as a whole.
+        let target = if self.rules.group || signals::is_job_control(mapped) {
             self.job()
+        } else {
+            self.child.pid
         };
         if let Err(error) = sys::kill(target, mapped) {
             log::debug!("{} could not be forwarded: {error}", signals::name(mapped));

@@ -149,10 +149,10 @@ fn rules(supervision: &Supervision) -> String {
     line(
         &mut text,
         "signals",
-        if supervision.child_only {
-            "to COMMAND alone"
-        } else {
+        if supervision.group {
             "to COMMAND's process group"
+        } else {
+            "to COMMAND alone"
         },
     );
     for mapping in supervision.map.describe() {

@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 
 use super::{HEALTH_TARGETS, MigratePlan, RunPlan, Stage, WaitPlan, identity, supervision};
-use crate::cli::{OPTIONS, Opt, is_own_variable, options_of};
+use crate::cli::{CHILD_ONLY_IS_GONE, OPTIONS, Opt, is_own_variable, options_of};
 use crate::exit::Failure;
 use crate::init::supervise::Supervision;
 use crate::settings::Settings;
@@ -81,6 +81,8 @@ impl RunPlan {
             environment.remove(OPTIONS[*opt as usize].variable());
         }
         if stage == Stage::Migrate {
+            // `--signal-group` is COMMAND's: a migration is told as a whole.
+            environment.set(OPTIONS[Opt::SignalGroup as usize].variable(), "1");
             environment.remove(OPTIONS[Opt::Wait as usize].variable());
         }
         environment
@@ -177,7 +179,9 @@ fn warnings(settings: &Settings<'_>, command: &[OsString]) -> Result<Vec<String>
         .filter(|(name, _)| is_own_variable(name))
     {
         let name = name.to_string_lossy();
-        if !is_known_variable(&name) {
+        if name == "PORTERO_SIGNAL_CHILD_ONLY" {
+            warnings.push(format!("{name} is gone: {CHILD_ONLY_IS_GONE}"));
+        } else if !is_known_variable(&name) {
             warnings.push(format!("{name} is not a variable of portero's: a typo?"));
         }
     }

@@ -144,7 +144,7 @@ fn a_variable_is_as_good_as_its_option_and_the_command_line_wins() {
         ("PORTERO_WAIT", "a:1  b:2"),
         ("PORTERO_WAIT_TIMEOUT", "5"),
         ("PORTERO_STOP_TIMEOUT", ""),
-        ("PORTERO_SIGNAL_CHILD_ONLY", "yes"),
+        ("PORTERO_SIGNAL_GROUP", "yes"),
         ("PORTERO_EXEC", "off"),
     ];
     let plan = run(
@@ -163,7 +163,7 @@ fn a_variable_is_as_good_as_its_option_and_the_command_line_wins() {
             vec![vec!["warm"]]
         ]
     );
-    assert!(plan.supervision.child_only && !plan.exec);
+    assert!(plan.supervision.group && !plan.exec);
     assert_eq!(plan.supervision.stop_timeout, None);
     assert_eq!(plan.supervision.orphan_grace, Some(Duration::from_secs(5)));
 }

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use super::process::{children, field};
 use super::{Process, Run, installed, tool};
 
-/// An init, and the options by which it signals COMMAND's process group.
+/// An init, and the options that it is started with.
 #[derive(Clone, Debug)]
 pub struct Init {
     /// The name of its file.
     pub name: &'static str,
     /// Its file.
     pub program: PathBuf,
-    /// By which it signals the group.
+    /// Its options, the last of them before COMMAND.
     pub options: &'static [&'static str],
 }
 
@@ -26,14 +26,14 @@ const OTHERS: [(&str, &[&str]); 4] = [
 ];
 
 impl Init {
-    /// portero, for the process group.
+    /// portero, by its default: for COMMAND alone.
     pub fn portero() -> Self {
         Self::new("portero", super::portero(), &["--"])
     }
 
-    /// portero, for COMMAND alone.
-    pub fn portero_child_only() -> Self {
-        Self::new("portero", super::portero(), &["--signal-child-only", "--"])
+    /// portero, for the process group.
+    pub fn portero_group() -> Self {
+        Self::new("portero", super::portero(), &["--signal-group", "--"])
     }
 
     /// All the others; one that is missing is a panic that says how to install it.

@@ -14,7 +14,7 @@ use std::fs;
 use std::thread;
 
 use common::postgres::{PASSWORD, Postgres};
-use common::tls::{TlsServer, certificates, direct_tls, psql, url};
+use common::tls::{TlsServer, certificates, direct_tls, impersonator, psql, url};
 use common::{Ended, Run, TempDir};
 
 const MODES: [&str; 6] = [
@@ -305,4 +305,43 @@ fn direct_negotiation_speaks_tls_from_the_first_byte_with_alpn() {
             .assert_exit(code)
             .assert_never_says(PASSWORD);
     }
+}
+
+#[test]
+fn a_man_in_the_middle_with_the_genuine_certificate_and_another_key_is_refused_as_by_psql() {
+    let tls = TlsServer::start();
+    let data = tls.server.socket_directory().join("data");
+    let between = impersonator(&data, tls.server.port());
+    let root = tls.file("root.crt");
+    let (mut different, mut through) = (Vec::new(), Vec::new());
+    for mode in MODES {
+        for binding in ["disable", "prefer", "require"] {
+            let url = format!(
+                "postgres://postgres:{PASSWORD}@localhost:{}/postgres?hostaddr=127.0.0.1&sslmode={mode}\
+                 &channel_binding={binding}{}",
+                between.port(),
+                if mode.starts_with("verify") {
+                    format!("&sslrootcert={root}")
+                } else {
+                    String::new()
+                }
+            );
+            let (ours, theirs) = (tls.portero(&url), tls.psql(&url));
+            if (ours.ended == Ended::Code(0)) != (theirs.ended == Ended::Code(0)) {
+                different.push(format!("{mode} {binding}{ours}{theirs}"));
+            }
+            if ours.ended == Ended::Code(0) {
+                through.push(format!("{mode} {binding}"));
+            } else if mode == "require" {
+                ours.assert_stderr_contains("does not prove that it has the key");
+            }
+        }
+    }
+    assert!(different.is_empty(), "{}", different.join("\n"));
+    // Where TLS is not insisted on, he needs no certificate at all.
+    let open = ["disable", "allow", "prefer"];
+    let open = open
+        .iter()
+        .flat_map(|mode| ["disable", "prefer"].map(|binding| format!("{mode} {binding}")));
+    assert_eq!(through, open.collect::<Vec<_>>());
 }

@@ -42,6 +42,17 @@ fn certificates() -> TempDir {
         let key = KeyPair::generate().unwrap();
         write(name, params.signed_by(&key, &ca).unwrap().pem(), &key);
     }
+    // No authority's, and yet it has signed another.
+    let mut params = CertificateParams::new(own.clone()).unwrap();
+    params.distinguished_name.push(DnType::CommonName, "lone");
+    params.is_ca = IsCa::ExplicitNoCa;
+    let key = KeyPair::generate().unwrap();
+    write("lone", params.self_signed(&key).unwrap().pem(), &key);
+    let lone = Issuer::new(params, key);
+    let params = CertificateParams::new(own.clone()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let signed = params.signed_by(&key, &lone).unwrap().pem();
+    write("signed-by-lone", signed, &key);
     // As `openssl req -x509` makes them: an authority's.
     let mut params = CertificateParams::new(own).unwrap();
     params.distinguished_name.push(DnType::CommonName, "self");
@@ -80,8 +91,18 @@ fn tls_of_every_version_that_is_safe_is_spoken() {
             "-tls1_2 -cipher ECDHE-ECDSA-AES256-GCM-SHA384",
             Healthy(" 200 in "),
         ),
-        ("-tls1_1 -cipher DEFAULT@SECLEVEL=0", Unhealthy("no TLS: ")),
-        ("-Verify 1", Unhealthy("")),
+        (
+            "-tls1_1 -cipher DEFAULT@SECLEVEL=0",
+            Unhealthy("no TLS: it wants another version (portero has 1.2 and 1.3)"),
+        ),
+        (
+            "-tls1_2 -cipher AES128-SHA",
+            Unhealthy("no TLS: it has nothing in common with portero"),
+        ),
+        (
+            "-Verify 1",
+            Unhealthy("the server wants a client certificate, and none is given"),
+        ),
     ];
     for (options, verdict) in table {
         let (_server, port) = tls_server(&directory, "good", options);
@@ -99,26 +120,35 @@ fn certificates_count_on_loopback_only_where_a_ca_is_given() {
     let table = [
         ("good", "ca", Healthy(" 200 in ")),
         ("self", "self", Healthy(" 200 in ")),
+        ("lone", "lone", Healthy(" 200 in ")),
+        // One that may not sign is trusted as itself alone, whatever it has signed.
+        (
+            "signed-by-lone",
+            "lone",
+            Unhealthy("certificate refused: no trusted root has signed it"),
+        ),
         (
             "good",
             "self",
-            Unhealthy("certificate refused: unknown issuer"),
+            Unhealthy(
+                "certificate refused: no trusted root has signed it; give its CA by --ca-cert",
+            ),
         ),
         ("self", "ca", Unhealthy("certificate refused: ")),
         (
             "expired",
             "ca",
-            Unhealthy("certificate refused: it has expired"),
+            Unhealthy("certificate refused: it has expired, on 2020-01-01"),
         ),
         (
             "future",
             "ca",
-            Unhealthy("certificate refused: it is not valid yet"),
+            Unhealthy("certificate refused: it is not valid yet, but from 2090-01-01 on"),
         ),
         (
             "wrong",
             "ca",
-            Unhealthy("certificate refused: it is for another name"),
+            Unhealthy("certificate refused: it is not for this host"),
         ),
     ];
     for (certificate, ca, verdict) in table {
@@ -203,10 +233,15 @@ fn certificates_of_other_hosts_are_verified() {
     let unshare = tool("unshare");
     let unshare = [unshare.to_str().unwrap(), "--net", "--", "/bin/bash", "-c"];
     for (options, verdict) in [
-        (vec![], Unhealthy("certificate refused: unknown issuer")),
+        (
+            vec![],
+            Unhealthy(
+                "certificate refused: no trusted root has signed it; give its CA by --ca-cert",
+            ),
+        ),
         (
             vec!["--ca-cert", "ca.crt"],
-            Unhealthy("certificate refused: it is for another name"),
+            Unhealthy("certificate refused: it is not for this host"),
         ),
         (vec!["--insecure"], Healthy(" 200 in ")),
     ] {
@@ -217,5 +252,18 @@ fn certificates_of_other_hosts_are_verified() {
             .via(unshare.into_iter().chain([script.as_str(), portero]))
             .finish();
         assert_said(&format!("{options:?}"), verdict, &finished);
+    }
+}
+
+#[test]
+fn a_server_is_told_by_an_alert_that_its_certificate_is_refused() {
+    let directory = certificates();
+    let ca = directory.join("self.crt");
+    for options in ["-tls1_2", "-tls1_3"] {
+        let (mut server, port) = tls_server(&directory, "good", options);
+        let url = format!("https://localhost:{port}/");
+        let verdict = Unhealthy("certificate refused");
+        assert_verdict(options, verdict, &["--ca-cert", ca.to_str().unwrap(), &url]);
+        server.until_stderr("alert unknown ca");
     }
 }

@@ -11,6 +11,7 @@
 mod common;
 
 use std::thread;
+use std::time::Instant;
 
 use common::{DEADLINE, Finished, Process, Redis, Run, poll_until};
 
@@ -149,6 +150,7 @@ fn tls_is_verified_as_for_https() {
         assert_ready(&url(host, ""), &["--ca-cert", ca]);
         assert_ready(&url(host, ""), &["--insecure"]);
         assert_ready(&url(host, "?ssl_cert_reqs=none"), &[]);
+        assert_ready(&url(host, &format!("?ssl_ca_certs={ca}")), &[]);
     }
     // The health check believes loopback, the wait believes nobody.
     healthcheck(&url("127.0.0.1", ""), &[]).assert_exit(0);
@@ -159,7 +161,26 @@ fn tls_is_verified_as_for_https() {
     let other = Redis::start_with_tls(&[]);
     let other = other.ca();
     let options = ["--ca-cert", other.to_str().unwrap()];
-    assert_not_ready(&url("127.0.0.1", ""), &options, 125, "certificate refused");
+    let strict = [
+        "",
+        "?ssl_cert_reqs=none",
+        &format!("?ssl_ca_certs={ca}"),
+        &format!("?ssl_ca_certs={ca}&ssl_cert_reqs=none"),
+    ];
+    thread::scope(|scope| {
+        for query in strict {
+            let url = url("127.0.0.1", query);
+            scope.spawn(move || assert_not_ready(&url, &options, 125, "certificate refused"));
+        }
+    });
+    let missing = url("127.0.0.1", "?ssl_ca_certs=/nonexistent/ca.crt");
+    let why = "can't read /nonexistent/ca.crt: no such file or directory (ENOENT)";
+    let started = Instant::now();
+    wait(&missing, "60s", &[])
+        .wait()
+        .assert_exit(125)
+        .assert_stderr_contains(why);
+    assert!(started.elapsed() < DEADLINE, "it was waited for");
 
     let plain = format!("redis://:{ENCODED}@127.0.0.1:{}", server.port());
     let finished = healthcheck(&plain, &[]);
@@ -216,4 +237,22 @@ fn a_server_that_comes_late_is_waited_for() {
         .wait()
         .assert_exit(0)
         .assert_stderr_contains("is ready after");
+}
+
+#[test]
+fn a_server_that_wants_a_client_certificate_gets_the_one_that_the_url_names() {
+    let server = Redis::start_with_tls(&["tls-auth-clients yes"]);
+    let file = |name: &str| server.ca().with_file_name(name).display().to_string();
+    let url = |query: &str| format!("rediss://127.0.0.1:{}/0{query}", server.port());
+    let (ca, certificate, key) = (file("ca.crt"), file("server.crt"), file("server.key"));
+    let own = format!("?ssl_ca_certs={ca}&ssl_certfile={certificate}&ssl_keyfile={key}");
+    assert_ready(&url(&own), &[]);
+    let unverified = format!("?ssl_cert_reqs=none&ssl_certfile={certificate}&ssl_keyfile={key}");
+    assert_ready(&url(&unverified), &[]);
+    let why = "the server wants a client certificate, and none is given (ssl_certfile";
+    assert_not_ready(&url(&format!("?ssl_ca_certs={ca}")), &[], 125, why);
+    let other = format!("?ssl_certfile={ca}&ssl_keyfile={key}");
+    healthcheck(&url(&other), &[])
+        .assert_exit(1)
+        .assert_stderr_contains("ssl_certfile and ssl_keyfile do not go together");
 }

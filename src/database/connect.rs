@@ -307,7 +307,11 @@ async fn open(endpoint: &Endpoint<'_>) -> io::Result<(Box<dyn Stream>, OwnedFd)>
 
 /// For connections that never speak TLS: tokio-postgres wants a connector all the same.
 fn unverified() -> Result<ClientConfig, String> {
-    crate::probe::tls::client_config(&crate::probe::Verification::default(), false)
+    crate::probe::tls::client_config(
+        &crate::probe::Verification::default(),
+        &crate::probe::tls::OwnFiles::default(),
+        false,
+    )
 }
 
 /// When the next of `left` tries must be over, so that one dead host does not use up everyone's time.

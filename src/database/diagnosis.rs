@@ -55,7 +55,7 @@ impl From<&Error> for Trouble {
             return from_answer(answer);
         }
         if let Some(tls) = tls_error(error) {
-            return Self::Refused(tls::explain(tls));
+            return Self::Refused(tls::explain(tls, "sslrootcert", "sslcert and sslkey"));
         }
         if error.is_closed() {
             return Self::NotYet(HUNG_UP.into());

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use tokio_postgres::config::ChannelBinding;
 
-use crate::probe::tls::{SslMode, TlsSettings, TrustedRoots};
+use crate::probe::tls::{self, SslMode, TlsSettings, TrustedRoots};
 use crate::setup::environment::Environment;
 
 use keywords::Keywords;
@@ -217,6 +217,9 @@ fn tls_settings(keywords: &Keywords, home: Option<PathBuf>) -> Result<TlsSetting
         roots,
         certificate: file("sslcert"),
         key: file("sslkey"),
+        versions: tls::VERSIONS,
+        sni: true,
+        may_identify: true,
         direct,
         home,
     })

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
-use super::{Deadline, Readiness, words};
+use super::{Deadline, Readiness, tls, words};
 
 /// The first two bytes of a TLS alert: what a TLS server says to a plain request (RFC 8446, sections 5.1 and 6).
 pub const TLS_ALERT: [u8; 2] = [21, 3];
@@ -140,8 +140,14 @@ impl Link {
             deadline,
         };
         while connection.is_handshaking() {
-            if connection.complete_io(&mut wire)? == (0, 0) {
-                return Err(io::ErrorKind::UnexpectedEof.into());
+            match connection.complete_io(&mut wire) {
+                Ok((0, 0)) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) => {}
+                Err(error) => {
+                    // The server is told why, by an alert that may stand behind other records.
+                    while connection.wants_write() && connection.write_tls(&mut wire).is_ok() {}
+                    return Err(error);
+                }
             }
         }
         Ok(Self::Tls(Box::new(StreamOwned::new(connection, wire))))
@@ -185,36 +191,13 @@ pub fn explain(error: &io::Error, deadline: Deadline, plain: &str) -> Readiness 
 
 /// Why TLS did not come about, and what to do.
 fn tls_refusal(error: &rustls::Error, plain: &str) -> String {
-    use rustls::CertificateError as Bad;
-    let certificate = match error {
-        rustls::Error::InvalidMessage(_) => {
-            return format!("it does not speak TLS on this port: use {plain}");
-        }
-        rustls::Error::InvalidCertificate(certificate) => certificate,
-        _ => {
-            return format!(
-                "no TLS: {}",
-                words::shortened(&words::printable(&error.to_string()), 100)
-            );
-        }
+    if matches!(error, rustls::Error::InvalidMessage(_)) {
+        return format!("it does not speak TLS on this port: use {plain}");
+    }
+    let identity = if plain == "redis://" {
+        "ssl_certfile and ssl_keyfile in the URL"
+    } else {
+        "portero has none for https"
     };
-    let reason = match certificate {
-        Bad::UnknownIssuer => "unknown issuer; give its CA with --ca-cert",
-        Bad::Expired | Bad::ExpiredContext { .. } => "it has expired",
-        Bad::NotValidYet | Bad::NotValidYetContext { .. } => {
-            "it is not valid yet (is the clock right?)"
-        }
-        Bad::BadSignature => {
-            "a CA of that name has signed it, but with another key; give its CA with --ca-cert"
-        }
-        Bad::NotValidForName | Bad::NotValidForNameContext { .. } => "it is for another name",
-        other => {
-            let text = other.to_string();
-            return format!(
-                "certificate refused: {}",
-                words::shortened(&words::printable(&text), 100)
-            );
-        }
-    };
-    format!("certificate refused: {reason}")
+    tls::explain(error, "--ca-cert", identity)
 }

@@ -1,5 +1,6 @@
 //! A probe is one question to one target: are you ready? `healthcheck` asks once, `wait` asks until its limit.
 
+pub mod files;
 pub mod http;
 mod link;
 pub mod postgres;
@@ -21,7 +22,8 @@ use std::time::{Duration, Instant};
 use rustls::ClientConfig;
 
 use self::http::Expectation;
-use self::target::{Kind, Target};
+use self::target::{Kind, RedisUrl, Target};
+use self::tls::OwnFiles;
 use crate::exit::Failure;
 
 /// What a target answered.
@@ -117,11 +119,11 @@ impl Question {
     pub fn check(&self, target: &Target) -> Result<(), Failure> {
         let needs_roots = match &target.kind {
             Kind::Http(url) => url.tls,
-            Kind::Redis(url) => url.tls && url.verify,
             _ => false,
         };
         let checked = match &target.kind {
             Kind::Postgres(url) => postgres::check_files(url),
+            Kind::Redis(url) if url.tls => self.redis_tls(None, url).map(|_| ()),
             // Roots of the system are not asked for where a loopback address may do without them.
             _ if needs_roots && (self.verification.ca_cert.is_some() || !self.trust_loopback) => {
                 self.tls(None, true).map(|_| ())
@@ -134,16 +136,34 @@ impl Question {
     /// The TLS configuration for a server at `peer`, whose URL leaves it at verifying or does not; made at most once of
     /// each kind.
     fn tls(&self, peer: Option<IpAddr>, verify: bool) -> Result<Arc<ClientConfig>, String> {
-        let loopback = peer.is_some_and(|address| address.to_canonical().is_loopback());
-        let believed = self.trust_loopback && loopback && self.verification.ca_cert.is_none();
-        let verify = verify && !self.verification.insecure && !believed;
+        let verify = verify && !self.verification.insecure && !self.is_believed(peer);
         let cell = if verify {
             &self.verifying
         } else {
             &self.trusting
         };
-        cell.get_or_init(|| tls::client_config(&self.verification, verify).map(Arc::new))
+        let own = OwnFiles::default();
+        cell.get_or_init(|| tls::client_config(&self.verification, &own, verify).map(Arc::new))
             .clone()
+    }
+
+    /// Whether nobody can sit between, and no CA is given to verify by.
+    fn is_believed(&self, peer: Option<IpAddr>) -> bool {
+        let loopback = peer.is_some_and(|address| address.to_canonical().is_loopback());
+        self.trust_loopback && loopback && self.verification.ca_cert.is_none()
+    }
+
+    /// The same for Redis, whose URL may name files of its own. `--ca-cert` goes before all that the URL says.
+    fn redis_tls(&self, peer: Option<IpAddr>, url: &RedisUrl) -> Result<Arc<ClientConfig>, String> {
+        let verify = url.verify || self.verification.ca_cert.is_some();
+        if url.files == OwnFiles::default() {
+            // Roots of the system are not asked for where a loopback address may do without them.
+            let early =
+                peer.is_none() && self.trust_loopback && self.verification.ca_cert.is_none();
+            return self.tls(peer, verify && !early);
+        }
+        let believed = url.files.roots.is_none() && self.is_believed(peer);
+        tls::client_config(&self.verification, &url.files, verify && !believed).map(Arc::new)
     }
 }
 

@@ -51,7 +51,7 @@ fn connect(url: &RedisUrl, question: &Question, deadline: Deadline) -> Result<Li
         return Ok(Link::tcp(tcp, deadline));
     }
     let peer = tcp.peer_addr().ok().map(|address| address.ip());
-    let config = question.tls(peer, url.verify).map_err(Readiness::Refused)?;
+    let config = question.redis_tls(peer, url).map_err(Readiness::Refused)?;
     Link::tls(tcp, &url.host.name, config, deadline, "redis://").map_err(|why| {
         // A Redis without TLS takes the handshake for the beginning of a command, and waits for the rest.
         if deadline.remaining().is_none() {

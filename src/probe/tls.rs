@@ -2,24 +2,24 @@
 //!
 //! rustls always gets its provider (ring) by hand; there is no process-wide default.
 
+pub mod certificate;
+mod identity;
+mod refusals;
+mod rsa;
 #[cfg(test)]
 mod tests;
+mod trust;
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Once};
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{WebPkiServerVerifier, verify_server_name};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::server::ParsedCertificate;
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
-};
+use rustls::client::ResolvesClientCert;
+use rustls::{ClientConfig, SupportedProtocolVersion};
 
 use super::Verification;
+use trust::{Names, Trust};
+
+pub use refusals::explain;
 
 /// A wait tries many times and says it once.
 static PASSED_OVER: Once = Once::new();
@@ -63,6 +63,12 @@ pub struct TlsSettings {
     pub certificate: Option<PathBuf>,
     /// `sslkey`; None is `~/.postgresql/postgresql.key` where that exists.
     pub key: Option<PathBuf>,
+    /// `ssl_min_protocol_version` to `ssl_max_protocol_version`, as far as rustls goes.
+    pub versions: &'static [&'static SupportedProtocolVersion],
+    /// Whether the host's name is sent (`sslsni`).
+    pub sni: bool,
+    /// Whether a certificate is sent when the server asks for one (`sslcertmode`).
+    pub may_identify: bool,
     /// `sslnegotiation=direct`: the handshake comes first, with ALPN.
     pub direct: bool,
     /// What `~` is.
@@ -84,30 +90,30 @@ impl TlsSettings {
             (
                 SslMode::Allow | SslMode::Prefer | SslMode::Require | SslMode::VerifyCa,
                 Some(roots),
-            ) => Trust::load(Some(&roots), false)?,
-            (SslMode::VerifyFull, Some(roots)) => Trust::load(Some(&roots), true)?,
+            ) => Trust::load(Some(&roots), Names::Any)?,
+            (SslMode::VerifyFull, Some(roots)) => {
+                Trust::load(Some(&roots), Names::HostOrCommonName)?
+            }
             // libpq would fail here for want of root.crt; containers have their roots in the system's place.
-            (SslMode::VerifyCa, None) => Trust::load(Some(&TrustedRoots::System), false)?,
-            (SslMode::VerifyFull, None) => Trust::load(Some(&TrustedRoots::System), true)?,
-            _ => Trust::load(None, false)?,
+            (SslMode::VerifyCa, None) => Trust::load(Some(&TrustedRoots::System), Names::Any)?,
+            (SslMode::VerifyFull, None) => {
+                Trust::load(Some(&TrustedRoots::System), Names::HostOrCommonName)?
+            }
+            _ => Trust::load(None, Names::Any)?,
         };
-        let mut config = match self.identity()? {
-            Some((chain, key)) => trust
-                .into_builder()?
-                .with_client_auth_cert(chain, key)
-                .map_err(|error| format!("sslcert and sslkey do not go together: {error}"))?,
-            None => trust.into_builder()?.with_no_client_auth(),
-        };
+        let mut config = build(trust, self.identity()?, self.versions)?;
+        config.enable_sni = self.sni;
         if self.direct {
             config.alpn_protocols = vec![b"postgresql".to_vec()];
         }
         Ok(config)
     }
 
-    /// The client's own certificates and key, when there are any.
-    fn identity(
-        &self,
-    ) -> Result<Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>, String> {
+    /// The client's own certificate and key, when there are any.
+    fn identity(&self) -> Result<Option<Arc<dyn ResolvesClientCert>>, String> {
+        if !self.may_identify {
+            return Ok(None);
+        }
         let Some(certificate) = self
             .certificate
             .clone()
@@ -115,12 +121,12 @@ impl TlsSettings {
         else {
             return Ok(None);
         };
-        let chain = certificates(&certificate)?;
         let Some(key) = self
             .key
             .clone()
             .or_else(|| self.home_file("postgresql.key"))
         else {
+            identity::certificates(&certificate)?;
             // Prisma's `sslcert` is a certificate to trust: there is no key to go with it.
             PASSED_OVER.call_once(|| {
                 log::warn!(
@@ -130,13 +136,7 @@ impl TlsSettings {
             });
             return Ok(None);
         };
-        match PrivateKeyDer::from_pem_slice(&read(&key)?) {
-            Ok(parsed) => Ok(Some((chain, parsed))),
-            Err(_) => Err(format!(
-                "{} has no private key in PEM, or one that is encrypted",
-                key.display()
-            )),
-        }
+        identity::load(&certificate, &key, ["sslcert", "sslkey"]).map(Some)
     }
 
     fn home_file(&self, name: &str) -> Option<PathBuf> {
@@ -145,223 +145,63 @@ impl TlsSettings {
     }
 }
 
-/// The rustls configuration for `https` and `rediss`; with `verify` false, or `--insecure`, any certificate will do.
+/// The files that redis-py's parameters name (`ssl_ca_certs`, `ssl_certfile`, `ssl_keyfile`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OwnFiles {
+    /// Whom to trust.
+    pub roots: Option<PathBuf>,
+    /// The client's certificates.
+    pub certificate: Option<PathBuf>,
+    /// Its key; None is in the same file.
+    pub key: Option<PathBuf>,
+}
+
+/// The rustls configuration for `https` and `rediss`; with `verify` false, or `--insecure`, any certificate will do
+/// whose key the server has. `--ca-cert` goes before the URL's own file of roots.
 ///
 /// # Errors
 /// A file that can't be read or has no certificate in it, by name and errno; no roots at all in the image.
-pub fn client_config(verification: &Verification, verify: bool) -> Result<ClientConfig, String> {
-    let roots = verification
-        .ca_cert
-        .clone()
-        .map_or(TrustedRoots::System, TrustedRoots::File);
+pub fn client_config(
+    verification: &Verification,
+    own: &OwnFiles,
+    verify: bool,
+) -> Result<ClientConfig, String> {
+    let roots = verification.ca_cert.clone().or_else(|| own.roots.clone());
+    let roots = roots.map_or(TrustedRoots::System, TrustedRoots::File);
     let roots = (verify && !verification.insecure).then_some(roots);
-    Ok(Trust::load(roots.as_ref(), true)?
-        .into_builder()?
-        .with_no_client_auth())
-}
-
-/// What is wrong, in words that point to the cure. For verification failures only the certificate is to blame.
-pub fn explain(error: &Error) -> String {
-    let reason = match error {
-        Error::InvalidCertificate(reason) => reason,
-        Error::AlertReceived(alert) => {
-            return format!("the server ended the TLS handshake ({alert:?})");
+    let identity = match &own.certificate {
+        Some(certificate) => {
+            let key = own.key.as_ref().unwrap_or(certificate);
+            Some(identity::load(
+                certificate,
+                key,
+                ["ssl_certfile", "ssl_keyfile"],
+            )?)
         }
-        Error::InvalidMessage(_) => return "the server does not speak TLS here".into(),
-        other => return format!("TLS failed: {other}"),
+        None => None,
     };
-    match reason {
-        CertificateError::UnknownIssuer => {
-            "certificate refused: no trusted root has signed it".into()
-        }
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            "certificate refused: it is not for this host (its subjectAltName decides)".into()
-        }
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "certificate refused: it has expired".into()
-        }
-        // webpki's own words come wrapped as text.
-        other => match other.to_string() {
-            text if text.contains("CaUsedAsEndEntity") => {
-                "certificate refused: it is self-signed, and not among the trusted roots".into()
-            }
-            text if text.contains("UnsupportedCertVersion") => {
-                "certificate refused: it is of X.509 version 1, without a subjectAltName".into()
-            }
-            text => format!("certificate refused: {text}"),
-        },
-    }
-}
-
-/// Which servers are believed.
-#[derive(Debug)]
-struct Trust {
-    provider: Arc<CryptoProvider>,
-    /// None believes everyone.
-    roots: Option<Roots>,
-}
-
-#[derive(Debug)]
-struct Roots {
-    chains: Arc<WebPkiServerVerifier>,
-    /// The trusted certificates themselves. A server may have one of them as its own: `openssl req -x509` makes such
-    /// certificates, OpenSSL takes them, and webpki alone would refuse them for being an authority's.
-    certificates: Vec<CertificateDer<'static>>,
-    check_name: bool,
-}
-
-impl Trust {
-    fn load(roots: Option<&TrustedRoots>, check_name: bool) -> Result<Self, String> {
-        let provider = Arc::new(ring::default_provider());
-        let certificates = match roots {
-            None => {
-                return Ok(Self {
-                    provider,
-                    roots: None,
-                });
-            }
-            Some(TrustedRoots::File(file)) => certificates(file)?,
-            Some(TrustedRoots::System) => rustls_native_certs::load_native_certs().certs,
-        };
-        let mut store = RootCertStore::empty();
-        store.add_parsable_certificates(certificates.iter().cloned());
-        if store.is_empty() {
-            return Err(match roots {
-                Some(TrustedRoots::File(file)) => format!("{} has no certificate that can be read", file.display()),
-                _ => "the image has no root certificates to verify with: install ca-certificates, or name a file of them \
-                      (sslrootcert in a Postgres URL, else --ca-cert)"
-                    .into(),
-            });
-        }
-        let chains =
-            WebPkiServerVerifier::builder_with_provider(Arc::new(store), Arc::clone(&provider))
-                .build()
-                .map_err(|error| format!("the root certificates can't be used: {error}"))?;
-        Ok(Self {
-            provider,
-            roots: Some(Roots {
-                chains,
-                certificates,
-                check_name,
-            }),
-        })
-    }
-
-    fn into_builder(
-        self,
-    ) -> Result<rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>, String> {
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| format!("TLS can't be set up: {error}"))?;
-        Ok(builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(self)))
-    }
-}
-
-/// Whether a certificate is refused for its dates.
-fn is_of_another_time(error: &Error) -> bool {
-    use CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext};
-    matches!(
-        error,
-        Error::InvalidCertificate(
-            Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. }
-        )
+    build(
+        Trust::load(roots.as_ref(), Names::Host)?,
+        identity,
+        VERSIONS,
     )
 }
 
-impl ServerCertVerifier for Trust {
-    fn verify_server_cert(
-        &self,
-        certificate: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
-        ocsp: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let Some(roots) = &self.roots else {
-            return Ok(ServerCertVerified::assertion());
-        };
-        let verdict = roots
-            .chains
-            .verify_server_cert(certificate, intermediates, name, ocsp, now);
-        // webpki takes no root for a server's own certificate; it looks at the dates before it says so.
-        let is_root = roots.certificates.iter().any(|root| root == certificate);
-        if is_root && !verdict.as_ref().is_err_and(is_of_another_time) {
-            if roots.check_name {
-                verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
-            }
-            return Ok(ServerCertVerified::assertion());
-        }
-        match verdict {
-            // webpki looks at the name last: the chain was found good.
-            Err(Error::InvalidCertificate(
-                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) if !roots.check_name => Ok(ServerCertVerified::assertion()),
-            verdict => verdict,
-        }
-    }
+/// What is spoken by default: TLS 1.2 and 1.3.
+pub const VERSIONS: &[&SupportedProtocolVersion] = rustls::ALL_VERSIONS;
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        if self.roots.is_none() {
-            return Ok(HandshakeSignatureValid::assertion());
-        }
-        verify_tls12_signature(
-            message,
-            certificate,
-            signature,
-            &self.provider.signature_verification_algorithms,
-        )
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        // Unverified includes certificates that webpki can't read, such as those of X.509 version 1.
-        if self.roots.is_none() {
-            return Ok(HandshakeSignatureValid::assertion());
-        }
-        verify_tls13_signature(
-            message,
-            certificate,
-            signature,
-            &self.provider.signature_verification_algorithms,
-        )
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
-    }
-}
-
-/// Every certificate of a PEM file; at least one.
-fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let bytes = read(file)?;
-    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&bytes)
-        .filter_map(Result::ok)
-        .collect();
-    if certificates.is_empty() {
-        return Err(format!("{} has no certificate in PEM", file.display()));
-    }
-    Ok(certificates)
-}
-
-fn read(file: &Path) -> Result<Vec<u8>, String> {
-    fs::read(file).map_err(|error| {
-        format!(
-            "can't read {}: {}",
-            file.display(),
-            super::words::error(&error)
-        )
+fn build(
+    trust: Trust,
+    identity: Option<Arc<dyn ResolvesClientCert>>,
+    versions: &[&'static SupportedProtocolVersion],
+) -> Result<ClientConfig, String> {
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&trust.provider))
+        .with_protocol_versions(versions)
+        .map_err(|error| format!("TLS can't be set up: {error}"))?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(trust));
+    Ok(match identity {
+        Some(identity) => builder.with_client_cert_resolver(identity),
+        None => builder.with_no_client_auth(),
     })
 }

@@ -41,7 +41,8 @@ impl Redis {
             format!("tls-key-file {}", file("server.key")),
             format!("tls-ca-cert-file {}", file("ca.crt")),
         ];
-        server.settings.extend(tls);
+        // What comes last counts: the caller's.
+        server.settings.splice(0..0, tls);
         server.launch();
         server
     }

@@ -13,9 +13,14 @@ use nix::unistd::User;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
 };
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ServerConfig, ServerConnection};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, ServerConfig, ServerConnection,
+    SignatureScheme,
+};
 
 use super::postgres::{PASSWORD, Postgres, programs};
 use super::{DEADLINE, Finished, Run, Server, TempDir, poll_until};
@@ -207,13 +212,10 @@ pub fn direct_tls(data: &Path, server: u16) -> Server {
             }
         }
         if tls.alpn_protocol() == Some(b"postgresql") {
-            let mut server = TcpStream::connect(("127.0.0.1", server)).unwrap();
+            let server = TcpStream::connect(("127.0.0.1", server)).unwrap();
             client.set_nonblocking(true).unwrap();
             server.set_nonblocking(true).unwrap();
-            let mut client = rustls::StreamOwned::new(tls, client);
-            while pass(&mut client, &mut server) && pass(&mut server, &mut client) {
-                thread::sleep(Duration::from_millis(1));
-            }
+            relay(rustls::StreamOwned::new(tls, client), server);
         }
     })
 }
@@ -225,5 +227,109 @@ fn pass(from: &mut impl Read, to: &mut impl Write) -> bool {
         Ok(0) => false,
         Ok(count) => to.write_all(&buffer[..count]).is_ok() && to.flush().is_ok(),
         Err(error) => error.kind() == ErrorKind::WouldBlock,
+    }
+}
+
+/// A man in the middle: shows the server's own certificate, signs with a key of his own, and hands everything on to the
+/// server, by TLS what came by TLS. That binds the channel: the certificate is the same on either side of him.
+pub fn impersonator(data: &Path, server: u16) -> Server {
+    let chain = CertificateDer::pem_file_iter(data.join("chain.crt")).unwrap();
+    let chain = chain.map(Result::unwrap).collect();
+    let own = KeyPair::generate().unwrap().serialize_der();
+    let own = rustls::crypto::ring::sign::any_supported_type(&PrivateKeyDer::Pkcs8(own.into()));
+    let shown = CertifiedKey::new(chain, own.unwrap());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let towards_client = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(shown)));
+    let towards_server = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Credulous))
+        .with_no_client_auth();
+    let (towards_client, towards_server) = (Arc::new(towards_client), Arc::new(towards_server));
+    Server::start(move |mut client| {
+        let mut first = [0; 8];
+        let mut server = TcpStream::connect(("127.0.0.1", server)).unwrap();
+        if client.read_exact(&mut first).is_err() || server.write_all(&first).is_err() {
+            return;
+        }
+        if first != SSL_REQUEST {
+            client.set_nonblocking(true).unwrap();
+            server.set_nonblocking(true).unwrap();
+            return relay(client, server);
+        }
+        if server.read_exact(&mut first[..1]).is_err() || client.write_all(&first[..1]).is_err() {
+            return;
+        }
+        let mut tls = ServerConnection::new(Arc::clone(&towards_client)).unwrap();
+        while tls.is_handshaking() {
+            if tls.complete_io(&mut client).is_err() {
+                return;
+            }
+        }
+        let name = ServerName::try_from("localhost").unwrap();
+        let mut onwards = ClientConnection::new(Arc::clone(&towards_server), name).unwrap();
+        while onwards.is_handshaking() {
+            onwards.complete_io(&mut server).unwrap();
+        }
+        client.set_nonblocking(true).unwrap();
+        server.set_nonblocking(true).unwrap();
+        let client = rustls::StreamOwned::new(tls, client);
+        relay(client, rustls::StreamOwned::new(onwards, server));
+    })
+}
+
+const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
+
+/// Hands on in both directions until either side ends.
+fn relay(mut client: impl Read + Write, mut server: impl Read + Write) {
+    while pass(&mut client, &mut server) && pass(&mut server, &mut client) {
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Believes everybody.
+#[derive(Debug)]
+struct Credulous;
+
+impl ServerCertVerifier for Credulous {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        let provider = rustls::crypto::ring::default_provider();
+        provider
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }

@@ -1,10 +1,14 @@
 //! Redis URLs, as applications have them in `REDIS_URL`.
 
+use std::ffi::OsStr;
 use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 use percent_encoding::percent_decode_str;
 
 use super::address::Host;
+use crate::probe::tls::OwnFiles;
 
 /// The port where a URL has none (IANA, "redis").
 const PORT: u16 = 6379;
@@ -17,6 +21,8 @@ pub struct RedisUrl {
     pub tls: bool,
     /// Whether the URL leaves it at verifying the server's certificate: not with `ssl_cert_reqs=none` (redis-py, Celery).
     pub verify: bool,
+    /// Certificates and key by `ssl_ca_certs`, `ssl_certfile`, `ssl_keyfile` (redis-py).
+    pub files: OwnFiles,
     /// An ACL user; None is the user `default`.
     pub user: Option<Vec<u8>>,
     pub password: Option<Vec<u8>>,
@@ -43,25 +49,37 @@ impl RedisUrl {
             None => (userinfo, None),
         };
         let decoded = |text: &str| percent_decode_str(text).collect::<Vec<u8>>();
+        let (verify, files) = tls_options(path);
         Ok(Self {
             host: Host::parse(host, Some(PORT))?,
             tls,
-            verify: !is_unverified(path),
+            verify,
+            files,
             user: Some(decoded(user)).filter(|user| !user.is_empty()),
             password: password.map(decoded).filter(|text| !text.is_empty()),
         })
     }
 }
 
-/// Whether the options say that any certificate will do; it is how the URLs of servers with self-signed ones look.
-fn is_unverified(path: &str) -> bool {
+/// What redis-py's parameters say of TLS: whether to verify, and by which files. Celery's `CERT_NONE` counts, too; it is
+/// how the URLs of servers with self-signed certificates look.
+fn tls_options(path: &str) -> (bool, OwnFiles) {
     let query = path.split_once('?').map_or("", |(_, query)| query);
     let query = query.split('#').next().unwrap_or_default();
-    query
-        .split('&')
-        .filter_map(|option| option.split_once('='))
-        .any(|(name, value)| {
-            name == "ssl_cert_reqs"
-                && matches!(value.to_ascii_lowercase().as_str(), "none" | "cert_none")
-        })
+    let (mut verify, mut files) = (true, OwnFiles::default());
+    for (name, value) in query.split('&').filter_map(|option| option.split_once('=')) {
+        let value: Vec<u8> = percent_decode_str(value).collect();
+        let file = || Some(PathBuf::from(OsStr::from_bytes(&value))).filter(|_| !value.is_empty());
+        match name {
+            "ssl_cert_reqs" => {
+                let word = value.to_ascii_lowercase();
+                verify = word != b"none" && word != b"cert_none";
+            }
+            "ssl_ca_certs" => files.roots = file(),
+            "ssl_certfile" => files.certificate = file(),
+            "ssl_keyfile" => files.key = file(),
+            _ => {}
+        }
+    }
+    (verify, files)
 }

@@ -1,3 +1,9 @@
+use std::fs;
+
+use rustls::client::danger::ServerCertVerifier;
+use rustls::pki_types::{ServerName, UnixTime};
+use rustls::{CertificateError, Error};
+
 use super::*;
 
 fn settings(mode: SslMode, file: &str) -> TlsSettings {
@@ -7,6 +13,9 @@ fn settings(mode: SslMode, file: &str) -> TlsSettings {
         roots,
         certificate: None,
         key: None,
+        versions: VERSIONS,
+        sni: true,
+        may_identify: true,
         direct: false,
         home: None,
     }
@@ -32,7 +41,10 @@ fn a_file_that_cannot_be_used_is_named_with_its_errno() {
             .client_config()
             .err()
             .unwrap_or_default();
-        assert_eq!(empty, "/dev/null has no certificate in PEM", "{mode:?}");
+        assert_eq!(
+            empty, "can't read /dev/null: it is not a regular file",
+            "{mode:?}"
+        );
     }
 }
 
@@ -48,13 +60,14 @@ fn modes_that_never_verify_read_no_roots() {
         ca_cert,
         insecure: true,
     };
-    assert!(client_config(&insecure, true).is_ok());
+    assert!(client_config(&insecure, &OwnFiles::default(), true).is_ok());
     assert!(
         client_config(
             &Verification {
                 insecure: false,
                 ..insecure.clone()
             },
+            &OwnFiles::default(),
             false
         )
         .is_ok()
@@ -65,6 +78,7 @@ fn modes_that_never_verify_read_no_roots() {
                 insecure: false,
                 ..insecure
             },
+            &OwnFiles::default(),
             true
         )
         .is_err()
@@ -75,11 +89,11 @@ fn modes_that_never_verify_read_no_roots() {
 fn explanations_point_to_the_cure() {
     let unknown = Error::InvalidCertificate(CertificateError::UnknownIssuer);
     assert_eq!(
-        explain(&unknown),
-        "certificate refused: no trusted root has signed it"
+        explain(&unknown, "--ca-cert", ""),
+        "certificate refused: no trusted root has signed it; give its CA by --ca-cert"
     );
     let name = Error::InvalidCertificate(CertificateError::NotValidForName);
-    assert!(explain(&name).contains("subjectAltName"));
+    assert!(explain(&name, "", "").contains("subjectAltName"));
 }
 
 #[test]
@@ -100,7 +114,7 @@ fn a_self_signed_certificate_among_the_roots_is_held_to_its_dates_and_its_name()
     for (certificate, name, good) in table {
         let file = std::env::temp_dir().join(format!("portero-root-{}.pem", std::process::id()));
         fs::write(&file, certificate.pem()).unwrap();
-        let trust = Trust::load(Some(&TrustedRoots::File(file.clone())), true).unwrap();
+        let trust = Trust::load(Some(&TrustedRoots::File(file.clone())), Names::Host).unwrap();
         fs::remove_file(file).unwrap();
         let name = ServerName::try_from(name).unwrap();
         let verdict = trust.verify_server_cert(certificate.der(), &[], &name, &[], UnixTime::now());

@@ -121,7 +121,7 @@ fn certificates_are_verified_unless_told_otherwise() {
         &other.server,
         &Question::of_wait(trusting(&other)),
     );
-    assert!(refused(&answer, "it is for another name"), "{answer:?}");
+    assert!(refused(&answer, "it is not for this host"), "{answer:?}");
 }
 
 #[test]

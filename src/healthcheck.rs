@@ -7,13 +7,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::libc::{STDERR_FILENO, STDOUT_FILENO};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::exit::Exit;
-use crate::logger;
 use crate::plan::ProbePlan;
 use crate::probe::target::Target;
 use crate::probe::{self, Deadline, Question, Readiness, words};
+use crate::redaction::without_secrets;
 use crate::sys;
 
 /// The longest line that is written, in bytes, its newline not counted. Docker keeps 4096 bytes of a probe's output,
@@ -122,7 +121,7 @@ fn report(plan: &ProbePlan, answers: &[Readiness], elapsed: Duration) -> Result<
 fn subject(plan: &ProbePlan, target: &Target) -> String {
     let name = target.to_string();
     // Before it is cut: half a secret is one still.
-    let name = logger::without_secrets(&name);
+    let name = without_secrets(&name);
     if target.is_http() {
         let name = name.strip_prefix("http://").unwrap_or(&name);
         return words::shortened(&format!("{} {name}", plan.expectation.method), NAME);
@@ -131,18 +130,14 @@ fn subject(plan: &ProbePlan, target: &Target) -> String {
 }
 
 fn line(verdict: &str, text: &str) -> String {
-    let text = words::printable(&format!("{verdict}: {}", logger::without_secrets(text)));
+    let text = words::printable(&format!("{verdict}: {}", without_secrets(text)));
     format!("{}\n", words::shortened(&text, LINE))
 }
 
-/// One write. That its reader has gone, that the disk or the pipe is full, is no reason for another exit code, and
-/// none to wait for long.
+/// That its reader has gone, that the disk or the pipe is full, is no reason for another exit code, and none to wait for
+/// long.
 fn write(stream: BorrowedFd<'_>, line: &str) {
-    let patience = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::ZERO);
-    let mut ready = [PollFd::new(stream, PollFlags::POLLOUT)];
-    if poll(&mut ready, patience).is_ok_and(|count| count > 0) {
-        sys::without_sigpipe(|| Ok(nix::unistd::write(stream, line.as_bytes()).map(drop)?));
-    }
+    sys::write_within(stream, line.as_bytes(), PATIENCE);
 }
 
 #[cfg(test)]

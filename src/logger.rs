@@ -1,14 +1,20 @@
-//! The logger: stderr only, one `write(2)` a line, nothing that could fail loudly.
+//! The logger: stderr only, one `write(2)` a line, nothing that could fail loudly and nothing that waits for a reader.
 
-use std::ffi::OsString;
 use std::fmt::Write as _;
+use std::fs::OpenOptions;
 use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt;
 use std::sync::OnceLock;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::sys;
 use log::kv::{Key, Value, VisitSource};
 use log::{Level, LevelFilter, Log, Metadata, Record};
+
+use crate::exit::{Exit, Failure};
+use crate::init::signals;
+use crate::redaction::without_secrets;
+use crate::sys;
 
 /// How a line looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,34 +26,29 @@ pub enum Format {
     Json,
 }
 
-struct Logger(Format);
+/// How long a line may wait for room.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// How long the last line before the end may: it says why.
+const LAST_PATIENCE: Duration = Duration::from_secs(1);
+
+struct Logger {
+    format: Format,
+    /// The stage that this process is.
+    step: Option<&'static str>,
+}
 
 static LOGGER: OnceLock<Logger> = OnceLock::new();
 
-/// The longest first, as one may be a part of another.
-static SECRETS: OnceLock<Vec<String>> = OnceLock::new();
+/// How many lines found no room since the last one that did.
+static LOST: AtomicU32 = AtomicU32::new(0);
 
-/// From now on no line shows any of these values, wherever it got it from. Only the first call counts.
-pub fn hide(secrets: &[OsString]) {
-    let mut secrets: Vec<String> = secrets
-        .iter()
-        .map(|secret| secret.to_string_lossy().into_owned())
-        .filter(|secret| !secret.is_empty())
-        .collect();
-    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-    let _ = SECRETS.set(secrets);
-}
-
-/// `text` with `***` for each secret in it.
-pub fn without_secrets(text: &str) -> String {
-    let secrets = SECRETS.get().map_or(&[][..], Vec::as_slice);
-    let hide = |text: String, secret: &String| text.replace(secret.as_str(), "***");
-    secrets.iter().fold(text.to_owned(), hide)
-}
+/// Whether the last line was cut off in its middle.
+static TORN: AtomicBool = AtomicBool::new(false);
 
 /// Sets level and format. Only the first call counts; `log` knows one logger a process.
-pub fn start(level: LevelFilter, format: Format) {
-    let logger = LOGGER.get_or_init(|| Logger(format));
+pub fn start(level: LevelFilter, format: Format, step: Option<&'static str>) {
+    let logger = LOGGER.get_or_init(|| Logger { format, step });
     if log::set_logger(logger).is_ok() {
         log::set_max_level(level);
     }
@@ -61,65 +62,111 @@ impl Log for Logger {
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
-            let message = without_secrets(&record.args().to_string());
-            match self.0 {
-                Format::Text => write_text(&text(record.level(), &message)),
-                Format::Json => {
-                    let mut data = Data::default();
-                    let _ = record.key_values().visit(&mut data);
-                    write_text(&json(record.level(), &message, &data.0));
-                }
+            let message = record.args().to_string();
+            let mut data = Data::default();
+            if self.format == Format::Json {
+                let _ = record.key_values().visit(&mut data);
             }
+            write(&self.line(record.level(), &message, &data), PATIENCE);
         }
     }
 
     fn flush(&self) {}
 }
 
-/// Writes one line. A stderr that is closed or full is nobody's reason to fail.
-pub fn write_line(format: Format, level: Level, message: &str) {
-    let message = without_secrets(message);
-    let line = match format {
-        Format::Text => text(level, &message),
-        Format::Json => json(level, &message, ""),
-    };
-    write_text(&line);
+impl Logger {
+    fn line(&self, level: Level, message: &str, data: &Data) -> String {
+        let message = without_secrets(message);
+        match self.format {
+            Format::Text => text(level, &message),
+            Format::Json => json(level, &message, self.step, data),
+        }
+    }
 }
 
-fn write_text(line: &str) {
-    sys::without_sigpipe(|| std::io::stderr().write_all(line.as_bytes()));
+/// Writes a line, and before it how many there was no room for. After one that was lost the next ones are tried without
+/// waiting: who has not read for so long will not in the next moment.
+fn write(line: &str, patience: Duration) {
+    let (lost, torn) = (LOST.load(Ordering::Relaxed), TORN.load(Ordering::Relaxed));
+    let waits = lost == 0 || patience == LAST_PATIENCE;
+    let patience = if waits { patience } else { Duration::ZERO };
+    let mut text = String::with_capacity(line.len() + 80);
+    text.push_str(if torn { "\n" } else { "" });
+    if lost > 0 {
+        let lines = if lost == 1 { "line was" } else { "lines were" };
+        let message = format!("{lost} {lines} lost: nobody read them");
+        text.push_str(&current().line(Level::Warn, &message, &Data::default()));
+    }
+    text.push_str(line);
+    let stderr = sys::standard_stream(libc::STDERR_FILENO);
+    let written = sys::write_within(stderr, text.as_bytes(), patience);
+    let is_lost = written < text.len();
+    LOST.store(
+        if is_lost { lost.saturating_add(1) } else { 0 },
+        Ordering::Relaxed,
+    );
+    TORN.store(is_lost && (written > 0 || torn), Ordering::Relaxed);
+}
+
+fn current() -> &'static Logger {
+    static PLAIN: Logger = Logger {
+        format: Format::Text,
+        step: None,
+    };
+    LOGGER.get().unwrap_or(&PLAIN)
 }
 
 /// The keys and values of a record as members of a JSON object, each with a comma before it.
 #[derive(Default)]
-struct Data(String);
+struct Data {
+    members: String,
+    has_step: bool,
+}
 
 impl<'kvs> VisitSource<'kvs> for Data {
     fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), log::kv::Error> {
-        let _ = write!(self.0, ",\"{key}\":");
-        if let Some(number) = value.to_u64() {
-            let _ = write!(self.0, "{number}");
+        self.has_step |= key.as_str() == "step";
+        let _ = write!(self.members, ",\"{key}\":");
+        if let Some(number) = value.to_i64() {
+            let _ = write!(self.members, "{number}");
         } else {
-            self.0.push('"');
-            escape(&without_secrets(&value.to_string()), &mut self.0);
-            self.0.push('"');
+            self.members.push('"');
+            escape(&without_secrets(&value.to_string()), &mut self.members);
+            self.members.push('"');
         }
         Ok(())
     }
 }
 
-/// Says why the run ends, also to Kubernetes' termination log when there is one.
-pub fn write_failure(message: &str) {
-    let format = LOGGER.get().map_or(Format::Text, |logger| logger.0);
-    write_line(format, Level::Error, message);
-    // It exists only where Kubernetes mounted it, and keeps 4096 bytes (Kubernetes, "Determine the Reason for Pod
-    // Failure").
-    if let Ok(mut file) = std::fs::OpenOptions::new()
-        .write(true)
-        .open(TERMINATION_LOG)
-    {
-        let message = text(Level::Error, &without_secrets(message));
-        let _ = file.write_all(&message.as_bytes()[..message.len().min(4096)]);
+/// Says why the run ends: to Kubernetes where it looks for it, and on stderr.
+pub fn write_failure(failure: &Failure) {
+    let mut data = Data::default();
+    let _ = write!(data.members, ",\"code\":{}", failure.exit.code());
+    if let Exit::Signal(number) = failure.exit {
+        let _ = write!(data.members, ",\"signal\":\"{}\"", signals::name(number));
+    }
+    write_last(Level::Error, &failure.message, &data);
+}
+
+/// The last line before the end.
+fn write_last(level: Level, message: &str, data: &Data) {
+    write_termination_log(message);
+    write(&current().line(level, message, data), LAST_PATIENCE);
+}
+
+/// It exists only where Kubernetes mounted it, and keeps 4096 bytes (Kubernetes, "Determine the Reason for Pod
+/// Failure"). What COMMAND has written there stays before it.
+fn write_termination_log(message: &str) {
+    let mut options = OpenOptions::new();
+    options
+        .append(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+    let Ok(mut file) = options.open(TERMINATION_LOG) else {
+        return;
+    };
+    if file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+        let line = text(Level::Error, &without_secrets(message));
+        let _ = file.write_all(line.as_bytes().get(..4096).unwrap_or(line.as_bytes()));
     }
 }
 
@@ -136,21 +183,49 @@ fn text(level: Level, message: &str) -> String {
     format!("portero: {mark}{message}\n")
 }
 
-fn json(level: Level, message: &str, data: &str) -> String {
+fn json(level: Level, message: &str, step: Option<&str>, data: &Data) -> String {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
-    let level = level.as_str().to_ascii_lowercase();
-    let mut line = format!(
-        "{{\"time\":{}.{:03},\"level\":\"{level}\",\"message\":\"",
-        now.as_secs(),
-        now.subsec_millis()
-    );
+    let (time, level) = (rfc3339(now), level.as_str().to_ascii_lowercase());
+    let mut line = format!("{{\"time\":\"{time}\",\"level\":\"{level}\",\"message\":\"");
     escape(message, &mut line);
     line.push('"');
-    line.push_str(data);
+    if let Some(step) = step.filter(|_| !data.has_step) {
+        let _ = write!(line, ",\"step\":\"{step}\"");
+    }
+    line.push_str(&data.members);
     line.push_str("}\n");
     line
+}
+
+/// A time since 1970 as RFC 3339 has it, in UTC and with milliseconds.
+fn rfc3339(time: Duration) -> String {
+    let (mut days, seconds) = (time.as_secs() / 86_400, time.as_secs() % 86_400);
+    let divides = |part: u64, year: u64| year.is_multiple_of(part);
+    let is_leap = |year| divides(4, year) && (!divides(100, year) || divides(400, year));
+    let mut year = 1970;
+    while days >= 365 + u64::from(is_leap(year)) {
+        days -= 365 + u64::from(is_leap(year));
+        year += 1;
+    }
+    let february = 28 + u64::from(is_leap(year));
+    let mut month = 1;
+    for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30] {
+        if days < length {
+            break;
+        }
+        days -= length;
+        month += 1;
+    }
+    format!(
+        "{year}-{month:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
+        days + 1,
+        seconds / 3600,
+        seconds / 60 % 60,
+        seconds % 60,
+        time.subsec_millis()
+    )
 }
 
 /// As RFC 8259 section 7 asks.
@@ -178,7 +253,28 @@ mod tests {
             text(Level::Warn, nasty),
             "portero: warning: a \"quoted\" back\\slash \n"
         );
-        let line = json(Level::Error, nasty, ",\"limit_ms\":5");
-        assert!(line.ends_with(",\"level\":\"error\",\"message\":\"a \\\"quoted\\\"\\u000aback\\\\slash\\u0007\",\"limit_ms\":5}\n"), "{line}");
+        let data = Data {
+            members: ",\"limit_ms\":5".into(),
+            has_step: false,
+        };
+        let line = json(Level::Error, nasty, Some("wait"), &data);
+        let expected = r#","level":"error","message":"a \"quoted\"\u000aback\\slash\u0007","step":"wait","limit_ms":5}"#;
+        assert!(line.ends_with(&format!("{expected}\n")), "{line}");
+    }
+
+    #[test]
+    fn times_are_those_of_rfc_3339() {
+        let table = [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_399_999, "2000-02-28T23:59:59.999Z"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+            (1_078_099_200_001, "2004-03-01T00:00:00.001Z"),
+            (1_795_701_401_042, "2026-11-26T13:56:41.042Z"),
+            (4_102_444_799_999, "2099-12-31T23:59:59.999Z"),
+            (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
+        ];
+        for (millis, expected) in table {
+            assert_eq!(rfc3339(Duration::from_millis(millis)), expected);
+        }
     }
 }

@@ -10,6 +10,7 @@ mod logger;
 mod migrate;
 mod plan;
 mod probe;
+mod redaction;
 mod settings;
 mod setup;
 mod sys;
@@ -60,7 +61,7 @@ fn work(typed: &Typed) -> Result<Exit, Failure> {
         healthcheck::end_at_the_latest(settings.limit(cli::Opt::Timeout).unwrap_or_default());
     }
     let resolved = resolve(&settings)?;
-    logger::hide(&resolved.secrets);
+    redaction::hide(&resolved.secrets);
     let settings = Settings {
         environment: &resolved.environment,
         ..settings
@@ -124,7 +125,12 @@ fn start_logger(mode: Mode, output: OutputPlan) {
         (Mode::Healthcheck, _) => log::LevelFilter::Error,
         (_, level) => level,
     };
-    logger::start(level, output.format);
+    let step = match mode {
+        Mode::Wait => Some(plan::Stage::Wait.name()),
+        Mode::Migrate => Some(plan::Stage::Migrate.name()),
+        Mode::Run | Mode::Healthcheck => None,
+    };
+    logger::start(level, output.format, step);
 }
 
 /// For the commands that start nothing: a stop ends them at once, also as PID 1, where default dispositions do
@@ -162,7 +168,9 @@ fn take_stops_by_handler(mode: Mode) -> Result<(), Failure> {
 
 /// Writes to stdout, whose end is nobody's reason to fail, with `***` for each secret.
 fn print(text: &str) -> Exit {
-    let text = logger::without_secrets(text);
+    let text = redaction::without_secrets(text);
+    // What waits for its reader here can be ended as any program.
+    sys::set_signal_mask(sys::SignalSet::NONE);
     let mut stdout = std::io::stdout();
     sys::without_sigpipe(|| {
         stdout
@@ -172,13 +180,13 @@ fn print(text: &str) -> Exit {
     Exit::Success
 }
 
-/// Says why the run ends: on stderr, and to Kubernetes where it looks for it.
+/// Says why the run ends.
 fn report(mode: Mode, failure: &Failure) -> Exit {
     if mode == Mode::Healthcheck {
         return healthcheck::unhealthy(&failure.message);
     }
     if !failure.message.is_empty() {
-        logger::write_failure(&failure.message);
+        logger::write_failure(failure);
     }
     failure.exit
 }

@@ -10,6 +10,7 @@ mod arena;
 pub mod capabilities;
 mod descriptors;
 pub mod files;
+mod output;
 mod signals;
 mod spawn;
 
@@ -21,6 +22,7 @@ use std::ptr;
 use std::time::Duration;
 
 pub use descriptors::duplicate;
+pub use output::write_within;
 pub use signals::{
     Arrival, SignalSet, claim_children, is_ignored, next_signal, pending_signals, set_signal_mask,
     stop_self, without_sigpipe,

@@ -511,3 +511,61 @@ fn the_option_that_is_the_default_now_is_refused_with_what_to_do() {
         .assert_one_line_of("portero: warning: PORTERO_SIGNAL_CHILD_ONLY is gone")
         .assert_stderr_contains("by default");
 }
+
+/// The value of a member of a line of JSON, as it stands there.
+fn member<'a>(line: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = line.split_once(&format!(",\"{name}\":"))?;
+    rest.split([',', '}']).next()
+}
+
+#[test]
+fn a_line_of_json_has_a_time_of_rfc_3339_and_what_applies() {
+    let waits = ["--wait", "file:///no/such", "--wait-timeout", "300ms"];
+    let finished = Run::portero()
+        .args(["--log-format", "json"])
+        .args(waits)
+        .args(["--", "true"])
+        .finish();
+    finished.assert_exit(124);
+    for line in finished.stderr.lines() {
+        let time = line
+            .strip_prefix("{\"time\":\"")
+            .and_then(|rest| rest.split_once('"'));
+        let shape: String = time
+            .unwrap_or_default()
+            .0
+            .replace(|c: char| c.is_ascii_digit(), "0");
+        assert_eq!(shape, "0000-00-00T00:00:00.000Z", "{finished}");
+        assert_eq!(member(line, "step"), Some("\"wait\""), "{finished}");
+    }
+    let last = finished.stderr.lines().last().unwrap();
+    assert_eq!(member(last, "code"), Some("124"), "{finished}");
+    let is_news = |line: &&str| member(line, "event") == Some("\"not_yet\"");
+    let news = finished.stderr.lines().find(is_news).unwrap();
+    assert_eq!(
+        member(news, "target"),
+        Some("\"file:///no/such\""),
+        "{finished}"
+    );
+    assert!(
+        member(news, "elapsed_ms").unwrap().parse::<u32>().is_ok(),
+        "{finished}"
+    );
+
+    let mut process = Run::as_pid1()
+        .args([
+            "--log-format",
+            "json",
+            "--wait",
+            "file:///no/such",
+            "--",
+            "true",
+        ])
+        .start();
+    process.until_stderr("waiting for");
+    process.signal(nix::sys::signal::Signal::SIGTERM);
+    let finished = process.wait();
+    let last = finished.assert_exit(143).stderr.lines().last().unwrap();
+    assert_eq!(member(last, "signal"), Some("\"SIGTERM\""), "{finished}");
+    assert_eq!(member(last, "step"), None, "{finished}");
+}

@@ -342,3 +342,18 @@ fn a_secret_file_that_no_variable_can_hold_is_refused_by_the_variables_name() {
             .assert_stderr_contains(said);
     }
 }
+
+#[test]
+fn a_secret_of_a_few_letters_does_not_mangle_the_log() {
+    let run = |secret: &str| {
+        let run = Run::portero().env("TOKEN", secret);
+        run.args(["--secret", "TOKEN", "--", "/no/such/door"])
+            .finish()
+    };
+    for short in ["o", "su", "doo"] {
+        run(short)
+            .assert_exit(127)
+            .assert_stderr("portero: /no/such/door: not found\n");
+    }
+    run("door").assert_stderr("portero: /no/such/***: not found\n");
+}

@@ -88,6 +88,17 @@ fn it_is_the_applications_own_when_command_ran() {
     let (finished, log) = logged(run);
     finished.assert_exit(7).assert_stderr("");
     assert_eq!(log, "mine\n");
+
+    // What it wrote stays before what portero says.
+    let migration = "sh -c 'echo mine > /dev/termination-log; exit 7'";
+    let run = Run::as_pid1().args(["--no-lock", "--migrate", migration, "--", "true"]);
+    let (finished, log) = logged(run);
+    finished.assert_exit(7);
+    let (mine, last) = log.split_once('\n').unwrap_or_default();
+    assert!(
+        mine == "mine" && last.starts_with("portero: the migration"),
+        "{log}"
+    );
 }
 
 #[test]
@@ -110,6 +121,24 @@ fn it_holds_at_most_4096_bytes_no_secret_and_plain_text_whatever_the_log_format(
     let (finished, log) = logged(run.env("PORTERO_EXPAND_ARGS", "1"));
     finished.assert_exit(127).assert_never_says("hunter2");
     assert_eq!(log, "portero: /no/such/***: not found\n", "{finished}");
+}
+
+#[test]
+fn what_is_no_file_there_is_left_alone_and_holds_up_nobody() {
+    for make in ["mkfifo", "mkdir", "ln -s /dev/full"] {
+        let directory = TempDir::new();
+        let dev = directory.path().display();
+        let script = format!(
+            "touch {dev}/null; mount --bind /dev/null {dev}/null; mknod {dev}/full c 1 7; \
+             {make} {dev}/termination-log; mount --rbind {dev} /dev"
+        );
+        Run::as_pid1()
+            .args(["--", "/no/such/program"])
+            .mounts(&script)
+            .finish()
+            .assert_exit(127)
+            .assert_one_error_line();
+    }
 }
 
 #[test]

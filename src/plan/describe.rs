@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{Chain, MigratePlan, ProbePlan, RunPlan, WaitPlan};
 use crate::init::supervise::Supervision;
+use crate::redaction::redacted;
 use crate::setup::environment::Resolved;
 
 impl RunPlan {
@@ -26,14 +27,14 @@ impl RunPlan {
             text.push_str(&plan.describe());
         }
         if let Some(plan) = &self.migrate {
-            text.push_str(&plan.steps(resolved));
+            text.push_str(&plan.steps());
         }
         text.push_str(&rules(&self.supervision));
         for (from, to) in &self.map_exit {
             line(&mut text, "map-exit", &format!("{from}={to}"));
         }
         let name = if self.exec { "exec" } else { "command" };
-        line(&mut text, name, &words(&self.command, resolved));
+        line(&mut text, name, &words(&self.command));
         text
     }
 }
@@ -60,11 +61,11 @@ impl MigratePlan {
             "{}{}{}",
             environment(resolved),
             self.wait.describe(),
-            self.steps(resolved)
+            self.steps()
         )
     }
 
-    fn steps(&self, resolved: &Resolved) -> String {
+    fn steps(&self) -> String {
         let mut text = String::new();
         if let Some(database) = &self.database {
             let timeout = limit(self.lock_timeout);
@@ -81,7 +82,7 @@ impl MigratePlan {
         let describe = |chain: &Chain| {
             chain
                 .iter()
-                .map(|words_of| words(words_of, resolved))
+                .map(|words_of| words(words_of))
                 .collect::<Vec<_>>()
                 .join(" && ")
         };
@@ -125,7 +126,7 @@ fn environment(resolved: &Resolved) -> String {
         let value = if sounds_secret(name) {
             "***".into()
         } else {
-            redacted(value, resolved)
+            redacted(value)
         };
         line(
             &mut text,
@@ -168,9 +169,9 @@ fn rules(supervision: &Supervision) -> String {
 }
 
 /// Words as a shell would take them back.
-fn words(words: &[OsString], resolved: &Resolved) -> String {
+fn words(words: &[OsString]) -> String {
     let quote = |word: &OsString| {
-        let word = redacted(word, resolved);
+        let word = redacted(word);
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+*".contains(c);
         if !word.is_empty() && word.chars().all(plain) {
             word
@@ -181,101 +182,13 @@ fn words(words: &[OsString], resolved: &Resolved) -> String {
     words.iter().map(quote).collect::<Vec<_>>().join(" ")
 }
 
-/// The text without any secret that is known and without what stands between `//user:` and `@`.
-fn redacted(text: &OsStr, resolved: &Resolved) -> String {
-    let mut text = text.to_string_lossy().into_owned();
-    let mut secrets: Vec<_> = resolved
-        .secrets
-        .iter()
-        .map(|secret| secret.to_string_lossy())
-        .collect();
-    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-    for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
-        text = text.replace(secret.as_ref(), "***");
-    }
-    without_password_parameters(&without_url_password(&text))
-}
-
-fn without_url_password(text: &str) -> String {
-    let Some(authority) = text.find("://").map(|at| at + 3) else {
-        return text.into();
-    };
-    // The last @ ends the user information, so that a password with one in it is covered whole.
-    let Some(at) = text.rfind('@').filter(|at| *at > authority) else {
-        return text.into();
-    };
-    match text[authority..at].find(':') {
-        Some(colon) => format!("{}***{}", &text[..=authority + colon], &text[at..]),
-        None => text.into(),
-    }
-}
-
-/// The text with what follows each `password=` hidden: a URL's query, or libpq's keywords and values.
-fn without_password_parameters(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.to_ascii_lowercase().find("password=") {
-        let value = at + "password=".len();
-        let length = parameter_length(&rest[value..]);
-        shown.push_str(&rest[..value]);
-        shown.push_str("***");
-        rest = &rest[value + length..];
-    }
-    shown + rest
-}
-
-/// How long the value is that `text` begins with. One in quotes ends with them; libpq's have backslashes in them.
-fn parameter_length(text: &str) -> usize {
-    let Some(quote) = text.chars().next().filter(|c| matches!(c, '\'' | '"')) else {
-        return text.find(['&', ' ', '"', '\'']).unwrap_or(text.len());
-    };
-    let mut escaped = false;
-    let end = text.char_indices().skip(1).find(|(_, c)| {
-        let ends = *c == quote && !escaped;
-        escaped = *c == '\\' && !escaped;
-        ends
-    });
-    end.map_or(text.len(), |(at, quote)| at + quote.len_utf8())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn neither_secrets_nor_passwords_are_shown() {
-        let resolved = Resolved {
-            secrets: vec!["hush".into(), "".into(), "hush-hush".into()],
-            ..Resolved::default()
-        };
-        let table = [
-            ("plain", "plain"),
-            ("--key=hush-hush", "--key=***"),
-            (
-                "postgres://app:p@ss:w/ord@db:5432/x",
-                "postgres://app:***@db:5432/x",
-            ),
-            ("postgres://app@db/x", "postgres://app@db/x"),
-            (
-                "postgres://db/x?user=u&password=p&a=b",
-                "postgres://db/x?user=u&password=***&a=b",
-            ),
-            ("host=db PASSWORD=p", "host=db PASSWORD=***"),
-            ("password='p q\\'r' host=db", "password=*** host=db"),
-            ("password=\"p q\"", "password=***"),
-            ("password='open", "password=***"),
-            ("PGPASSWORD=p --password=q", "PGPASSWORD=*** --password=***"),
-            ("http://db/x?a=b@c", "http://db/x?a=b@c"),
-        ];
-        for (text, expected) in table {
-            assert_eq!(redacted(OsStr::new(text), &resolved), expected);
-        }
-        assert_eq!(
-            words(
-                &["sh".into(), "-c".into(), "it's".into(), "".into()],
-                &resolved
-            ),
-            "sh -c 'it'\\''s' ''"
-        );
+    fn words_are_quoted_as_a_shell_takes_them_back() {
+        let line = ["sh", "-c", "it's", ""].map(OsString::from);
+        assert_eq!(words(&line), "sh -c 'it'\\''s' ''");
     }
 }

@@ -6,6 +6,8 @@ use std::ptr;
 use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
 use std::time::Duration;
 
+use super::{standard_stream, write_within};
+
 /// What is said then.
 static LINE: AtomicPtr<c_char> = AtomicPtr::new(ptr::null_mut());
 /// The exit code then.
@@ -39,22 +41,14 @@ pub fn exit_after(limit: Option<Duration>, line: &'static CStr, code: u8) {
 }
 
 extern "C" fn exit_in_handler(_: c_int) {
-    let mut stderr = libc::pollfd {
-        fd: libc::STDERR_FILENO,
-        events: libc::POLLOUT,
-        revents: 0,
-    };
     let line = LINE.load(Ordering::Relaxed);
-    // SAFETY: the line is a static string, stored before this handler was set; poll(2), write(2) and _exit(2) are safe
-    // in a handler (signal-safety(7)).
-    unsafe {
-        if libc::poll(&raw mut stderr, 1, 0) > 0 {
-            libc::write(
-                stderr.fd,
-                line.cast(),
-                CStr::from_ptr(line).to_bytes().len(),
-            );
-        }
-        libc::_exit(CODE.load(Ordering::Relaxed));
-    }
+    // SAFETY: a static string, stored before this handler was set.
+    let line = unsafe { CStr::from_ptr(line) };
+    write_within(
+        standard_stream(libc::STDERR_FILENO),
+        line.to_bytes(),
+        Duration::ZERO,
+    );
+    // SAFETY: takes an integer and does not return; safe in a handler (signal-safety(7)).
+    unsafe { libc::_exit(CODE.load(Ordering::Relaxed)) };
 }

@@ -144,6 +144,8 @@ const SI_KERNEL: c_int = 0x80;
 /// portero nor look like a signal that somebody sent. An ignored SIGPIPE would be COMMAND's inheritance.
 pub fn without_sigpipe(write: impl FnOnce() -> io::Result<()>) {
     let mask = set_signal_mask(SignalSet::ALL);
+    // All others get through: a program that takes a stop by a handler must end by it while it writes.
+    set_signal_mask(mask.with(libc::SIGPIPE));
     if write().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
         // The kernel sends it to the very thread, and a thread's own signals are taken before the process's.
         next_of(SignalSet(1 << (libc::SIGPIPE - 1)), Some(Duration::ZERO));

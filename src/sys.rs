@@ -10,6 +10,7 @@ mod arena;
 pub mod capabilities;
 mod descriptors;
 pub mod files;
+pub mod names;
 mod output;
 mod signals;
 mod spawn;

@@ -1,11 +1,12 @@
 //! Where a server is to be found: its addresses or its socket, and how they are named in messages.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::url::{Host, Server};
+use crate::probe::{Deadline, names, words};
 
 /// Where Debian's, Alpine's and the official image's servers have their socket; libpq's own default is built in.
 const SOCKET_DIRECTORY: &str = "/var/run/postgresql";
@@ -26,7 +27,7 @@ pub(super) enum Socket {
     Unix(PathBuf),
 }
 
-/// The addresses of one server. The lookup blocks a thread of the pool, which may outlive the limit; nobody waits for it.
+/// The addresses of one server. The look-up blocks a thread of the pool, until `end` at most.
 pub(super) async fn resolve(server: &Server, end: Instant) -> Result<Vec<Endpoint<'_>>, String> {
     let name = server_name(server);
     let endpoint = |socket| Endpoint {
@@ -44,38 +45,12 @@ pub(super) async fn resolve(server: &Server, end: Instant) -> Result<Vec<Endpoin
         }
         Host::Default | Host::Tcp(_) => {}
     }
-    let limit = end.saturating_duration_since(Instant::now());
-    match timeout(limit, tokio::net::lookup_host((name.as_str(), server.port))).await {
-        Err(_) => Err(format!("no answer in time for the name {name} (ETIMEDOUT)")),
-        // RFC 6761 (section 6.3) says what it is where there is no /etc/hosts to say it.
-        Ok(Err(_)) if name.eq_ignore_ascii_case("localhost") => {
-            let loopback = [
-                IpAddr::V4(Ipv4Addr::LOCALHOST),
-                IpAddr::V6(Ipv6Addr::LOCALHOST),
-            ];
-            Ok(loopback
-                .map(|address| endpoint(Socket::Tcp(address)))
-                .to_vec())
-        }
-        Ok(Err(error)) => Err(format!("can't resolve {name}: {}", lookup_reason(&error))),
-        Ok(Ok(found)) => {
-            let endpoints: Vec<_> = found
-                .map(|found: SocketAddr| endpoint(Socket::Tcp(found.ip())))
-                .collect();
-            if endpoints.is_empty() {
-                Err(format!("{name} has no address"))
-            } else {
-                Ok(endpoints)
-            }
-        }
-    }
-}
-
-/// getaddrinfo's own words, without the standard library's preface.
-fn lookup_reason(error: &std::io::Error) -> String {
-    let text = crate::probe::words::error(error);
-    text.strip_prefix("failed to lookup address information: ")
-        .map_or(text.clone(), String::from)
+    let deadline = Deadline::after(Some(end.saturating_duration_since(Instant::now())));
+    let asked = name.clone();
+    let found = tokio::task::spawn_blocking(move || names::resolve(&asked, deadline)).await;
+    let found = found.map_err(|error| words::printable(&error.to_string()))??;
+    let endpoints = found.into_iter().map(|found| endpoint(Socket::Tcp(found)));
+    Ok(endpoints.collect())
 }
 
 /// The name that certificates and the password file know a server by; the latter says localhost for the usual socket.

@@ -3,6 +3,7 @@
 pub mod files;
 pub mod http;
 mod link;
+pub mod names;
 pub mod postgres;
 mod redis;
 mod stream;

@@ -1,11 +1,10 @@
-//! Connections within a deadline: name resolution, TCP, unix sockets; and files, which are there or not.
+//! Connections within a deadline: TCP, unix sockets; and files, which are there or not.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 
 use super::target::Host;
-use super::{Deadline, Readiness, words};
+use super::{Deadline, Readiness, names, words};
 
 /// The pause before a unix socket is tried again whose queue of connections is full.
 const QUEUE_PAUSE: Duration = Duration::from_millis(10);
@@ -71,54 +70,10 @@ pub fn file(path: &Path) -> Readiness {
     }
 }
 
-/// The addresses of `host`. An address needs no resolver, nor does `localhost`: images without /etc/hosts do not
-/// know it, and RFC 6761 (section 6.3) says what it is. Anything else is looked up in a thread, because
-/// getaddrinfo(3) knows no deadline.
 fn resolve(host: &Host, deadline: Deadline) -> Result<Vec<SocketAddr>, Readiness> {
-    if let Ok(address) = host.name.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(address, host.port)]);
-    }
-    if host.name.eq_ignore_ascii_case("localhost") {
-        return Ok(loopback_addresses(host.port).to_vec());
-    }
-    let (sender, receiver) = mpsc::channel();
-    let question = (host.name.clone(), host.port);
-    thread::Builder::new()
-        .name("resolver".to_owned())
-        .spawn(move || sender.send(question.to_socket_addrs().map(Vec::from_iter)))
-        .map_err(|error| {
-            Readiness::NotYet(format!("no thread to resolve {:?}: {error}", host.name))
-        })?;
-    let left = deadline.remaining().ok_or_else(|| deadline.missed())?;
-    match receiver.recv_timeout(left) {
-        Ok(Ok(addresses)) if !addresses.is_empty() => Ok(addresses),
-        Ok(Ok(_)) => Err(Readiness::NotYet(format!("no such host {:?}", host.name))),
-        Ok(Err(error)) => Err(unresolved(&host.name, &error)),
-        Err(_) => Err(Readiness::NotYet(format!(
-            "no answer to the look-up of {:?} in time",
-            host.name
-        ))),
-    }
-}
-
-/// Why a name has no address. std keeps getaddrinfo(3)'s code to itself, so its text decides.
-fn unresolved(name: &str, error: &io::Error) -> Readiness {
-    let text = error.to_string();
-    let reason = text.rsplit(": ").next().unwrap_or_default();
-    // musl's words, then glibc's.
-    let unknown = [
-        "Name does not resolve",
-        "Name has no usable address",
-        "not known",
-        "No address",
-    ];
-    if unknown.iter().any(|known| reason.contains(known)) {
-        return Readiness::NotYet(format!("no such host {name:?}"));
-    }
-    Readiness::NotYet(format!(
-        "cannot resolve {name:?}: {}",
-        words::printable(reason)
-    ))
+    let found = names::resolve(&host.name, deadline).map_err(Readiness::NotYet)?;
+    let address = |address| SocketAddr::new(address, host.port);
+    Ok(found.into_iter().map(address).collect())
 }
 
 fn loopback_addresses(port: u16) -> [SocketAddr; 2] {

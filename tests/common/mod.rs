@@ -8,6 +8,7 @@ pub mod early;
 pub mod figures;
 pub mod inits;
 pub mod migration;
+pub mod network;
 pub mod pooler;
 pub mod postgres;
 pub mod process;

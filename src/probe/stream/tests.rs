@@ -63,42 +63,6 @@ fn a_listening_port_is_ready_and_a_closed_one_is_not() {
 }
 
 #[test]
-fn a_name_that_nobody_knows_is_not_ready_within_the_deadline() {
-    let started = Instant::now();
-    let answer = ask_of("no-such-host.invalid:80", Duration::from_secs(2));
-    assert!(
-        matches!(&answer, Readiness::NotYet(reason) if reason.contains("no-such-host.invalid")),
-        "{answer:?}"
-    );
-    assert!(
-        started.elapsed() < Duration::from_secs(4),
-        "took {:?}",
-        started.elapsed()
-    );
-}
-
-#[test]
-fn what_the_resolver_says_is_told_in_known_words() {
-    let table = [
-        (
-            "failed to lookup address information: Name does not resolve",
-            "no such host \"db\"",
-        ),
-        (
-            "failed to lookup address information: Name or service not known",
-            "no such host \"db\"",
-        ),
-        (
-            "failed to lookup address information: Try again",
-            "cannot resolve \"db\": Try again",
-        ),
-    ];
-    for (error, reason) in table {
-        assert_eq!(unresolved("db", &io::Error::other(error)), not_yet(reason));
-    }
-}
-
-#[test]
 fn the_next_address_is_tried_when_one_refuses() {
     let server = Server::start(stay_silent);
     let refusing = SocketAddr::from((Ipv4Addr::LOCALHOST, refused_port()));

@@ -6,7 +6,8 @@
 
 fn main() {
     println!("cargo::rerun-if-changed=src/no-unwind-tables.ld");
-    if std::env::var("PROFILE").as_deref() == Ok("release") {
+    let fuzzing = std::env::var_os("CARGO_CFG_FUZZING").is_some();
+    if std::env::var("PROFILE").as_deref() == Ok("release") && !fuzzing {
         let directory = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
         println!(
             "cargo::rustc-link-arg-bins=-Wl,-T,{directory}/src/no-unwind-tables.ld,--no-eh-frame-hdr"

@@ -1,9 +1,13 @@
 //! portero, the doorman of a container: argv → mode → exit code.
 #![cfg_attr(not(test), no_main)]
+#![cfg_attr(fuzzing, allow(dead_code, missing_docs))]
 
 mod cli;
 mod database;
 mod exit;
+#[cfg(any(test, fuzzing))]
+#[path = "../tests/fuzz/targets.rs"]
+mod fuzz;
 mod healthcheck;
 mod init;
 mod logger;

@@ -5,7 +5,7 @@
 #![allow(unsafe_code)]
 
 pub mod alarm;
-#[cfg(not(test))]
+#[cfg(not(any(test, fuzzing)))]
 mod arena;
 pub mod capabilities;
 mod descriptors;
@@ -34,7 +34,7 @@ pub use spawn::{Bond, ExecError, Image, Job, replace, spawn};
 /// blocked (a PID 1 loses what comes earlier), and because Rust's start-up code would ignore SIGPIPE, catch SIGSEGV
 /// and open /dev/null for a closed stdin: COMMAND would inherit some of it.
 // SAFETY: the only symbol of this name: main.rs is `no_main` outside of tests.
-#[cfg(not(test))]
+#[cfg(not(any(test, fuzzing)))]
 #[unsafe(no_mangle)]
 extern "C" fn main(count: c_int, vector: *const *const c_char) -> c_int {
     signals::block_all();

@@ -5,6 +5,6 @@ pub mod diagnosis;
 mod endpoint;
 pub mod lock;
 pub mod once;
-mod passfile;
+pub mod passfile;
 mod stranger;
 pub mod url;

@@ -60,7 +60,7 @@ fn read(file: &Path) -> Option<String> {
 }
 
 /// The password of the first line `host:port:database:user:password` that fits.
-fn look_up(lines: &str, wanted: [&str; 4]) -> Option<String> {
+pub fn look_up(lines: &str, wanted: [&str; 4]) -> Option<String> {
     lines
         .lines()
         .filter(|line| !line.starts_with('#'))

@@ -4,7 +4,7 @@
 //! knows no `PG…` variables; so the URL is read here, and `connect` builds its `Config` from the result.
 
 mod keywords;
-mod service;
+pub mod service;
 mod syntax;
 #[cfg(test)]
 mod tests;

@@ -48,7 +48,7 @@ fn files(env: &Environment) -> Vec<PathBuf> {
 }
 
 /// The lines `keyword=value` below `[name]`.
-fn group(text: &str, name: &str) -> Option<Vec<(String, String)>> {
+pub fn group(text: &str, name: &str) -> Option<Vec<(String, String)>> {
     let mut lines = text
         .lines()
         .map(str::trim)

@@ -3,15 +3,15 @@
 use std::os::fd::AsRawFd;
 use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
+use std::time::Duration;
 
-use crate::database::lock::{Acquired, Change, Lock, Wanted};
+use crate::database::lock::{Acquired, Lock, Question, Wanted};
 use crate::exit::{Exit, Failure};
-use crate::init::permit::{Leave, Permit, wake_supervisor};
+use crate::init::permit::{Permit, wake_supervisor};
 use crate::init::signals::{self, SignalMap};
 use crate::init::{self, Place, image, leftovers, supervise::supervise_with};
 use crate::plan::MigratePlan;
 use crate::setup::environment::Environment;
-use crate::sys::Bond;
 use crate::{sys, wait};
 
 /// What the lock's thread tells the one that supervises.
@@ -43,17 +43,20 @@ pub fn run(plan: &MigratePlan, environment: Environment) -> Result<Exit, Failure
     };
     let mut ended = run_all(plan, &environment.without_own(), lock.as_ref(), &orders);
     if let (Some(lock), Some(_), Ok(())) = (&lock, &plan.once, &ended) {
-        ended = lock.record();
+        ended = interruptible(&plan.supervision.map, lock.ask(Question::Record));
+    }
+    if let Some(reason) = orders.lost.get() {
+        // What was left alone, with --orphan-grace none.
+        leftovers::end_within(Some(Duration::ZERO), &plan.supervision.map, &orders.permit);
+        drop(lock);
+        return Err(Failure::failed(format!(
+            "the migration lock is lost, so the migration was killed: {reason}"
+        )));
     }
     match lock {
         // With --orphan-grace none; they have the lock's socket, and end it by their end.
-        Some(lock) if leftovers::any_left() => lock.leave(),
+        Some(lock) if leftovers::any_left() => lock.detach(),
         lock => drop(lock),
-    }
-    if let Some(reason) = orders.lost.get() {
-        return Err(Failure::failed(format!(
-            "the migration lock is lost, so the migration was stopped: {reason}"
-        )));
     }
     ended.map(|()| Exit::Success)
 }
@@ -72,21 +75,15 @@ fn lock(plan: &MigratePlan, orders: &Arc<Orders>) -> Result<Option<Acquired>, Fa
         url,
         name: plan.lock_name.clone(),
         timeout: plan.lock_timeout,
+        writable_within: plan.wait.timeout,
         once: plan.once.clone(),
     };
     let orders = Arc::clone(orders);
-    let tell = move |change| match change {
-        Change::InDanger => orders.permit.give(Leave::Pause),
-        Change::Safe => orders.permit.give(Leave::Run),
-        Change::Lost { reason, taken } => {
-            let _ = orders.lost.set(reason);
-            // Another replica may be migrating at this moment: then there is no time for goodbyes.
-            orders
-                .permit
-                .give(if taken { Leave::Die } else { Leave::End });
-        }
+    let lost = move |reason| {
+        let _ = orders.lost.set(reason);
+        orders.permit.withdraw();
     };
-    interruptible(&plan.supervision.map, move || Lock::acquire(wanted, tell)).map(Some)
+    interruptible(&plan.supervision.map, move || Lock::acquire(wanted, lost)).map(Some)
 }
 
 fn run_all(
@@ -95,22 +92,21 @@ fn run_all(
     lock: Option<&Lock>,
     orders: &Orders,
 ) -> Result<(), Failure> {
-    let mut stop = None;
-    for command in plan.commands.iter().flatten() {
-        if let Some(signal) = stop {
-            return Err(stopped(signal));
-        }
+    let map = &plan.supervision.map;
+    let commands: Vec<_> = plan.commands.iter().flatten().collect();
+    let count = commands.len();
+    for (i, command) in commands.into_iter().enumerate() {
         let name = command
             .first()
             .map_or_else(String::new, |name| name.display().to_string());
         let image = image::prepare(command, environment.clone())?;
-        await_leave(&plan.supervision.map, &orders.permit)?;
-        log::info!("migrating: {name}");
+        if let Some(lock) = lock {
+            interruptible(map, lock.ask(Question::IsHeld))?;
+        }
+        log::info!("migration {} of {count}: {name}", i + 1);
         let socket = lock.map(Lock::socket).transpose()?;
-        let bond = socket.as_ref().map(|socket| Bond {
-            descriptor: socket.as_raw_fd(),
-        });
-        let child = init::start_bound(&image, &plan.supervision.map, Place::SharedJob, bond)?;
+        let inherited = socket.as_ref().map(AsRawFd::as_raw_fd);
+        let child = init::start_inheriting(&image, map, Place::SharedJob, inherited)?;
         drop(socket);
         let outcome = supervise_with(child, &plan.supervision, &orders.permit);
         let exit = outcome.exit();
@@ -120,29 +116,20 @@ fn run_all(
         if exit != Exit::Command(0) {
             return Err(Failure::new(
                 exit,
-                format!("the migration {name} failed: {}", describe(exit)),
+                format!(
+                    "migration {} of {count}, {name}, failed: {}",
+                    i + 1,
+                    describe(exit)
+                ),
             ));
         }
-        stop = outcome.stop;
+        if let Some(signal) = outcome.stop
+            && i + 1 < count
+        {
+            return Err(stopped(signal));
+        }
     }
     Ok(())
-}
-
-/// Waits until a migration may be started: at once, unless the lock is in danger at this very moment.
-fn await_leave(map: &SignalMap, permit: &Permit) -> Result<(), Failure> {
-    loop {
-        match permit.leave() {
-            Leave::Run => return Ok(()),
-            // What is said about it is said where the lock ends.
-            Leave::End | Leave::Die => return Err(Failure::failed("")),
-            Leave::Pause => {}
-        }
-        if let Some(signal) = sys::next_signal(None)
-            && init::ends_run(signal.number, map)
-        {
-            return Err(stopped(signal.number));
-        }
-    }
 }
 
 /// A stop needs no line here: who sent it knows, and a portero above that was told to stop says so itself.

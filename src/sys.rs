@@ -28,7 +28,7 @@ pub use signals::{
     Arrival, SignalSet, claim_children, is_ignored, next_signal, pending_signals, set_signal_mask,
     stop_self, without_sigpipe,
 };
-pub use spawn::{Bond, ExecError, Image, Job, replace, spawn};
+pub use spawn::{ExecError, Image, Job, replace, spawn};
 
 /// The program's first instructions. It is the C `main`, not Rust's, so that nothing runs before all signals are
 /// blocked (a PID 1 loses what comes earlier), and because Rust's start-up code would ignore SIGPIPE, catch SIGSEGV

@@ -1,6 +1,5 @@
-//! The migration lock lives exactly as long as the migration's processes, whoever is killed and whatever happens to the
-//! server or to the connection. `PORTERO_TEST_LONG=1` adds the server that never comes back, and the network that swallows everything,
-//! which take half a minute each.
+//! The migration lock lives as long as the migration's processes, whoever is killed; and where it is lost, they are
+//! killed, whatever happened to the server or to the connection.
 
 #![allow(
     clippy::unwrap_used,
@@ -11,12 +10,10 @@
 
 mod common;
 
-use std::env;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use common::migration::{Migrations, Role, TICKING, family, pids_of};
-use common::proxy::Proxy;
+use common::proxy::{Proxy, Way};
 use common::{Ended, Postgres, Process, Run, poll_until, portero};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -154,18 +151,10 @@ fn the_lock_outlives_portero_as_long_as_its_migration_lives_over_every_kind_of_c
         migrations.until_log("begin one");
         until_survivor(&shell);
         kill_9(&shell, Role::Stage);
-        let leader_gone = || pids_of(&shell, Role::Leader).is_empty().then_some(());
-        assert!(
-            poll_until(common::DEADLINE, leader_gone).is_some(),
-            "{shell}"
-        );
-        // A shell that has just forked to sleep looks like two.
-        let one_survives = || (pids_of(&shell, Role::Survivor).len() == 1).then_some(());
-        assert!(
-            poll_until(common::DEADLINE, one_survives).is_some(),
-            "{shell}"
-        );
         assert!(stays_held(&server), "free while a process is left: {url}");
+        // Nothing of it was killed with portero.
+        let left = [Role::Leader, Role::Survivor].map(|role| pids_of(&shell, role).len());
+        assert!(left.iter().all(|count| *count > 0), "{left:?}{shell}");
         let mut two = migrate(&url, &migrations, "two").start();
         until_waiting(&mut two);
         migrations.touch("go");
@@ -209,6 +198,62 @@ fn a_stopped_migration_keeps_the_lock_until_it_has_ended() {
     migrations.assert_alone();
 }
 
+/// Python closes descriptors for its children, so that it alone has the socket.
+const WRAPPER: &str = "exec python3 -c '
+import subprocess, sys
+subprocess.run([\"sh\", \"-c\", \"until [ -e go ]; do echo tick $0 >> log; sleep 0.02; done\", sys.argv[1], \"survivor\"])
+open(\"log\", \"a\").write(\"end \" + sys.argv[1] + \"\\n\")
+' \"$1\" wrapper";
+
+#[test]
+fn a_wrapper_that_alone_has_the_socket_keeps_the_lock_for_its_child_when_portero_is_killed() {
+    let server = Postgres::start();
+    let url = server.url(&server.create_db());
+    let migrations = Migrations::new(WRAPPER);
+    let shell = beside_a_shell(&url, &migrations, "");
+    migrations.until_log("begin one");
+    until_survivor(&shell);
+    kill_9(&shell, Role::Stage);
+    assert!(stays_held(&server), "free beside the living grandchild");
+    until_survivor(&shell);
+    let mut two = migrate(&url, &migrations, "two").start();
+    until_waiting(&mut two);
+    migrations.touch("go");
+    two.wait().assert_exit(0);
+    migrations.assert_alone();
+}
+
+#[test]
+fn what_a_successful_migration_leaves_running_has_its_grace_before_the_lock_is_given_up() {
+    let server = Postgres::start();
+    let url = server.url(&server.create_db());
+    // It needs half a second to end after SIGTERM.
+    let migrations = Migrations::new(
+        "setsid sh -c 'trap \"sleep 0.5; echo tick $0 >> log; exit\" TERM; touch ready$0; \
+         while :; do sleep 0.02; done' \"$1\" survivor & until [ -e ready$1 ]; do sleep 0.02; done",
+    );
+    let options = ["migrate", "--database", "DATABASE_URL", "--orphan-grace"];
+    let start = |name: &str| {
+        Run::portero()
+            .env("DATABASE_URL", &url)
+            .args(options)
+            .args(["30s", "--"])
+            .arg(migrations.script())
+            .arg(name)
+            .start()
+    };
+    let one = start("one");
+    migrations.until_log("begin one");
+    let two = start("two");
+    one.wait().assert_exit(0);
+    two.wait().assert_exit(0);
+    let log = migrations.log();
+    assert_eq!(
+        log,
+        "begin one\nend one\ntick one\nbegin two\nend two\ntick two\n"
+    );
+}
+
 /// Ends the lock's session from the server's side.
 fn cut(server: &Postgres) {
     server.psql(
@@ -217,82 +262,111 @@ fn cut(server: &Postgres) {
     );
 }
 
+/// Waits for the line that says that the lock is lost, by which time everything of the migration has gone: 125.
+#[track_caller]
+fn assert_lost(mut process: Process, why: &str) {
+    process.until_stderr("the migration lock is lost");
+    for role in [Role::Leader, Role::Survivor] {
+        let left = pids_of(&process, role);
+        assert!(left.is_empty(), "{role:?} {left:?} is left{process}");
+    }
+    let finished = process.wait();
+    finished
+        .assert_exit(125)
+        .assert_stdout("")
+        .assert_stderr_contains(why);
+    assert_eq!(finished.stderr.matches(" lost").count(), 1, "{finished}");
+}
+
 #[test]
-fn a_connection_that_a_firewall_forgets_is_made_anew_and_the_lock_taken_over_from_it() {
+fn a_session_that_an_administrator_ends_kills_the_migration_and_the_next_one_runs() {
     let server = Postgres::start();
-    let database = server.create_db();
+    let url = server.url(&server.create_db());
+    let start: [fn(&str, &Migrations, &str) -> Run; 2] = [migrate, run];
+    for start in start {
+        let migrations = Migrations::new(&family());
+        let one = start(&url, &migrations, "one").start();
+        migrations.until_log("begin one");
+        until_survivor(&one);
+        let mut two = migrate(&url, &migrations, "two").start();
+        until_waiting(&mut two);
+        cut(&server);
+        assert_lost(one, "its connection has ended");
+        migrations.until_log("begin two");
+        migrations.touch("go");
+        two.wait().assert_exit(0);
+        migrations.assert_alone();
+        assert!(!migrations.log().contains("end one"));
+    }
+}
+
+#[test]
+fn a_connection_that_a_firewall_forgets_kills_the_migration_while_the_server_still_has_its_lock() {
+    let server = Postgres::start();
+    let direct = server.url(&server.create_db());
     let proxy = Proxy::start(server.port());
-    let (direct, port) = (server.url(&database), proxy.port().to_string());
-    let url = direct.replace(&server.port().to_string(), &port);
-    let migrations = Migrations::new(TICKING);
-    let mut one = migrate(&url, &migrations, "one").start();
+    let url = proxy.url(&direct, server.port());
+    let migrations = Migrations::new(&family());
+    let one = migrate(&url, &migrations, "one").start();
     migrations.until_log("begin one");
+    until_survivor(&one);
     let mut two = migrate(&direct, &migrations, "two").start();
     until_waiting(&mut two);
-    for times in 1..=3 {
-        proxy.cut_clients();
-        one.until(
-            |one| one.stderr().matches("back: ").count() == times,
-            "the lock got back",
-        );
-    }
+    assert!(proxy.cut(Way::ToClient) > 0);
+    assert_lost(one, "its connection has ended");
+    assert!(stays_held(&server), "the server has heard of it");
+    // That is the proxy's affair.
+    proxy.cut(Way::ToServer);
     migrations.touch("go");
-    one.wait().assert_exit(0);
     two.wait().assert_exit(0);
     migrations.assert_alone();
 }
 
 #[test]
-fn a_session_that_an_administrator_ends_is_replaced_in_time_or_the_migration_is_killed() {
-    let server = Postgres::start();
-    let url = server.url(&server.create_db());
-    let migrations = Migrations::new(TICKING);
-    let mut one = migrate(&url, &migrations, "one").start();
-    migrations.until_log("begin one");
-    let mut two = migrate(&url, &migrations, "two").start();
-    until_waiting(&mut two);
-    cut(&server);
-    one.until(
-        |one| one.stderr().contains("back: ") || one.stderr().contains("is lost"),
-        "a decision",
-    );
-    migrations.touch("go");
-    let first = one.wait();
-    let lost = first.stderr.contains("is lost");
-    first.assert_exit(if lost { 125 } else { 0 });
-    two.wait().assert_exit(0);
-    migrations.assert_alone();
-    assert_eq!(migrations.log().contains("end one"), !lost);
-}
-
-#[test]
-fn a_restarted_server_pauses_the_migration_and_never_lets_two_run() {
+fn a_restarted_server_kills_the_migration_and_the_next_one_runs() {
     let mut server = Postgres::start();
     let url = server.url(&server.create_db());
-    let migrations = Migrations::new(TICKING);
-    let mut one = run(&url, &migrations, "one").start();
+    let migrations = Migrations::new(&family());
+    let one = run(&url, &migrations, "one").start();
     migrations.until_log("begin one");
+    until_survivor(&one);
     let mut two = run(&url, &migrations, "two").start();
     until_waiting(&mut two);
     server.stop();
-    one.until_stderr("in danger");
-    one.until(is_paused, "the migration paused");
+    assert_lost(one, "its connection has ended");
     server.launch();
     migrations.touch("go");
-    // The first gets it back, unless the second was quicker: then it is killed before the second begins.
-    let first = one.wait();
-    assert!(matches!(first.ended, Ended::Code(0 | 125)), "{first}");
     two.wait().assert_exit(0).assert_stdout("command\n");
     migrations.assert_alone();
-    assert!(
-        migrations.log().ends_with("end two\n"),
-        "{}",
-        migrations.log()
-    );
 }
 
 #[test]
-fn a_lock_that_somebody_else_got_kills_the_migration_at_once_whatever_delays_a_stop() {
+fn a_lock_that_the_server_no_longer_shows_kills_the_migration_also_beside_a_session_that_lives() {
+    let server = Postgres::options()
+        .setting("allow_system_table_mods = on")
+        .start();
+    let database = server.create_db();
+    // Whose server is a pooler or another program may be given another session, or one whose locks were reset.
+    server.psql(
+        &database,
+        "CREATE FUNCTION shown() RETURNS bool LANGUAGE sql AS 'SELECT true'; \
+         ALTER VIEW pg_catalog.pg_locks RENAME TO real_locks; \
+         CREATE VIEW pg_catalog.pg_locks AS SELECT * FROM pg_catalog.real_locks WHERE public.shown(); \
+         GRANT SELECT ON pg_catalog.pg_locks TO public",
+    );
+    let migrations = Migrations::new(&family());
+    let one = migrate(&server.url(&database), &migrations, "one").start();
+    migrations.until_log("begin one");
+    until_survivor(&one);
+    server.psql(
+        &database,
+        "CREATE OR REPLACE FUNCTION shown() RETURNS bool LANGUAGE sql AS 'SELECT false'",
+    );
+    assert_lost(one, "no longer shows it as ours");
+}
+
+#[test]
+fn a_lost_lock_kills_the_migration_at_once_whatever_delays_a_stop() {
     let server = Postgres::start();
     let database = server.create_db();
     let url = server.url(&database);
@@ -304,28 +378,13 @@ fn a_lock_that_somebody_else_got_kills_the_migration_at_once_whatever_delays_a_s
         .arg(migrations.script())
         .start();
     migrations.until_log("begin");
-    thread::scope(|scope| {
-        // In the server's own queue, so that it is next for sure.
-        let thief = "SELECT pg_advisory_lock(classid::bigint::int, objid::bigint::int), pg_sleep(3) FROM pg_locks \
-                     WHERE locktype = 'advisory' AND granted";
-        scope.spawn(|| server.psql(&database, thief));
-        let queued = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
-        let queued = || (server.psql("postgres", queued) == "1").then_some(());
-        assert!(poll_until(common::DEADLINE, queued).is_some());
-        let start = Instant::now();
-        cut(&server);
-        one.until_stderr("migration lock is lost");
-        assert!(
-            start.elapsed() < Duration::from_secs(2),
-            "{:?}",
-            start.elapsed()
-        );
-    });
-    let finished = one.wait();
-    finished
-        .assert_exit(125)
-        .assert_stderr_contains("now held by pid");
-    assert_eq!(finished.stderr.matches(" lost").count(), 1, "{finished}");
+    until_survivor(&one);
+    let start = Instant::now();
+    cut(&server);
+    one.until_stderr("migration lock is lost");
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert_lost(one, "its connection has ended");
     // Nobody is left of it.
     migrate(&url, &Migrations::new("true"), "two")
         .finish()
@@ -333,59 +392,46 @@ fn a_lock_that_somebody_else_got_kills_the_migration_at_once_whatever_delays_a_s
     assert!(!migrations.log().contains("end"), "{}", migrations.log());
 }
 
-/// Whether the script is paused.
-fn is_paused(process: &Process) -> bool {
-    let all = process.processes();
-    all.iter()
-        .any(|entry| entry.name == "migration" && entry.state == 'T')
+#[test]
+fn what_was_left_alone_with_orphan_grace_none_dies_with_the_lock_too() {
+    let server = Postgres::start();
+    let url = server.url(&server.create_db());
+    let migrations = Migrations::new(TICKING);
+    let line = format!(
+        "setsid sh -c 'while :; do sleep 0.1; done' survivor & exec {} one",
+        migrations.script().display()
+    );
+    let one = Run::as_pid1()
+        .args(["migrate", "--database", &url, "--orphan-grace", "none"])
+        .args(["--", "sh", "-c", &line])
+        .start();
+    migrations.until_log("begin one");
+    until_survivor(&one);
+    cut(&server);
+    assert_lost(one, "its connection has ended");
 }
 
 #[test]
-fn a_network_that_swallows_everything_pauses_the_migration_before_the_server_frees_the_lock() {
-    if env::var_os("PORTERO_TEST_LONG").is_none() {
-        return;
-    }
+fn a_network_that_swallows_everything_kills_the_migration_before_the_server_frees_the_lock() {
     let server = Postgres::start();
-    let database = server.create_db();
+    let direct = server.url(&server.create_db());
     let proxy = Proxy::start(server.port());
-    let url = server.url(&database);
-    let url = url.replace(&server.port().to_string(), &proxy.port().to_string());
-    let migrations = Migrations::new(TICKING);
+    let url = proxy.url(&direct, server.port());
+    let migrations = Migrations::new(&family());
     let mut one = run(&url, &migrations, "one").start();
     migrations.until_log("begin one");
+    until_survivor(&one);
     proxy.swallow(true);
     let start = Instant::now();
-    let paused = poll_until(Duration::from_secs(60), || is_paused(&one).then_some(()));
-    assert!(paused.is_some(), "{one}");
-    // What the server was told about keepalives: 15 s, and 5 s three times.
+    let gone = || pids_of(&one, Role::Survivor).is_empty().then_some(());
+    assert!(poll_until(Duration::from_secs(60), gone).is_some(), "{one}");
+    // A look every 5 s, unanswered for 20 s. What the server was told about keepalives: 15 s, and 5 s three times.
+    let took = start.elapsed();
     assert!(
-        start.elapsed() < Duration::from_secs(30),
-        "{:?}",
-        start.elapsed()
+        (Duration::from_secs(15)..Duration::from_secs(29)).contains(&took),
+        "{took:?}"
     );
-    proxy.swallow(false);
-    one.until_stderr("back: ");
-    migrations.touch("go");
-    one.wait().assert_exit(0).assert_stdout("command\n");
-    migrations.assert_alone();
-}
-
-#[test]
-fn a_server_that_never_comes_back_ends_the_migration() {
-    if env::var_os("PORTERO_TEST_LONG").is_none() {
-        return;
-    }
-    let mut server = Postgres::start();
-    let url = server.url(&server.create_db());
-    let migrations = Migrations::new(
-        "trap 'echo cleaned >> log; exit 3' TERM; until [ -e go ]; do sleep 0.02; done",
-    );
-    let mut one = migrate(&url, &migrations, "one").start();
-    migrations.until_log("begin one");
-    server.stop();
-    one.until_stderr("in danger");
-    one.wait_at_most(Duration::from_secs(60))
-        .assert_exit(125)
-        .assert_stderr_contains("out of reach");
-    assert_eq!(migrations.log(), "begin one\ncleaned\n");
+    one.until_stderr("has not answered for 20 s");
+    assert!(stays_held(&server), "{took:?}");
+    one.wait_at_most(Duration::from_secs(60)).assert_exit(125);
 }

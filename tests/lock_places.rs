@@ -13,7 +13,7 @@ mod common;
 use common::migration::Migrations;
 use common::pooler::PgBouncer;
 use common::postgres::{PASSWORD, programs};
-use common::{Finished, Postgres, Run, poll_until};
+use common::{Ended, Finished, Postgres, Run, poll_until};
 
 fn migrate(url: &str) -> Run {
     Run::portero()
@@ -80,7 +80,57 @@ fn a_pooler_of_whole_sessions_holds_the_lock_like_the_server() {
 }
 
 #[test]
-fn a_real_standby_is_refused_and_the_primary_found_among_several_hosts() {
+fn of_replicas_behind_a_pooler_of_two_or_three_sessions_one_migrates_and_all_end_well() {
+    let server = Postgres::start();
+    for pool_size in [2, 3] {
+        let database = server.create_db();
+        let pooler = PgBouncer::start_with(&server, "session", pool_size);
+        let migrations = Migrations::new("sleep 0.5");
+        let start = |_| {
+            migrate(&pooler.url(&database))
+                .args(["--migrate-once", "v1", "--lock-timeout", "25s", "--"])
+                .arg(migrations.script())
+                .start()
+        };
+        let all: Vec<_> = (0..6).map(start).collect();
+        for process in all {
+            process.wait().assert_exit(0);
+        }
+        assert_eq!(migrations.log().matches("end").count(), 1, "{pool_size}");
+        assert_eq!(locks(&server), "0");
+    }
+}
+
+#[test]
+fn a_pooler_of_one_session_is_refused_with_the_remedy_and_everybody_ends_within_the_limit() {
+    let server = Postgres::start();
+    let database = server.create_db();
+    let pooler = PgBouncer::start_with(&server, "session", 1);
+    let start = |_| {
+        migrate(&pooler.url(&database))
+            .args(["--lock-timeout", "25s", "--", "echo", "ran"])
+            .start()
+    };
+    let all: Vec<_> = (0..3).map(start).collect();
+    let mut refused = 0;
+    for process in all {
+        let finished = process.wait_at_most(common::DEADLINE);
+        finished.assert_stdout("");
+        if finished.ended == Ended::Code(125) {
+            refused += 1;
+            finished
+                .assert_stderr_contains("no second connection within 10s")
+                .assert_stderr_contains("DIRECT_URL");
+        } else {
+            finished.assert_exit(124);
+        }
+    }
+    assert!(refused > 0, "who had the lock was not told the remedy");
+    assert_eq!(locks(&server), "0");
+}
+
+#[test]
+fn the_primary_is_found_among_several_hosts() {
     let server = Postgres::options()
         .hba("local replication all trust")
         .max_connections(100)
@@ -98,7 +148,6 @@ fn a_real_standby_is_refused_and_the_primary_found_among_several_hosts() {
         poll_until(common::DEADLINE, followed).is_some(),
         "the standby does not follow"
     );
-    refused(&standby.url(&database)).assert_stderr_contains("standby");
     let url = format!(
         "postgres://postgres:{PASSWORD}@127.0.0.1:{},127.0.0.1:{}/{database}?target_session_attrs=read-write",
         standby.port(),

@@ -172,6 +172,28 @@ fn command_starts_only_after_the_migrations_in_their_order() {
 }
 
 #[test]
+fn a_migrations_line_says_its_number_so_that_three_of_one_program_can_be_told_apart() {
+    let server = Postgres::start();
+    let database = server.create_db();
+    let finished = run_with(
+        &server,
+        &database,
+        &["true one && true two", "sh -c 'exit 3'"],
+    )
+    .args(["--", "true"])
+    .finish();
+    finished.assert_exit(3);
+    for line in [
+        "migration 1 of 3: true\n",
+        "migration 2 of 3: true\n",
+        "migration 3 of 3: sh\n",
+        "migration 3 of 3, sh, failed: exit code 3\n",
+    ] {
+        finished.assert_stderr_contains(line);
+    }
+}
+
+#[test]
 fn after_a_failing_migration_nothing_else_starts() {
     let server = Postgres::start();
     let database = server.create_db();
@@ -267,7 +289,7 @@ fn migrate_waits_for_its_database() {
 }
 
 #[test]
-fn a_standby_is_refused() {
+fn a_standby_that_stays_one_is_refused() {
     // A standby takes no fewer connections than the server whose data it has: the default 100.
     let mut server = Postgres::options()
         .setting("hot_standby = on")
@@ -280,6 +302,8 @@ fn a_standby_is_refused() {
             "migrate",
             "--database",
             &server.url("postgres"),
+            "--wait-timeout",
+            "1s",
             "--",
             "echo",
             "ran",

@@ -1,27 +1,76 @@
 //! The migration lock: of any number of replicas that start at once, one migrates.
 //!
-//! It is a session-level advisory lock (PostgreSQL manual, 13.3.5), so it ends with its connection, however that ends.
+//! It is a session-level advisory lock (PostgreSQL manual, 13.3.5), so it ends with its session, however that ends.
 //! It is polled by `pg_try_advisory_lock`: a session that waits inside `pg_advisory_lock` holds a snapshot, for which
 //! `CREATE INDEX CONCURRENTLY` in the other replica's migration waits in turn, and Postgres can't see that deadlock.
 //!
-//! No two migrate at once, by four rules. The migration inherits a duplicate of the connection's socket, so that the
-//! server keeps the session as long as any process of the migration lives, also when portero is killed. When the session
-//! ends on the server's side, the migration is paused until the lock is got back. A new lock counts only after it was held
-//! for `SETTLING`, and a server that has just come up is left to the former holder for `PRECEDENCE`. And who gets the lock
-//! back too late for these two to prove that nobody else had it meanwhile has lost it, and kills its migration.
+//! # States of a replica, and who may do what
 //!
-//! The session has a thread and a runtime of its own, so that the thread that supervises the migration only supervises.
+//! 1. **Away** (`waiter`): no connection, a pause of a quarter of the time waited so far, 0.1 to 10 s, 2 s at least
+//!    after 53300. At `--lock-timeout`: 124.
+//! 2. **Looking** (`waiter`): a new connection. A record of `--migrate-once` ends it well; a holder sends it Away,
+//!    and so does a server that can't be migrated for now, which `--wait-timeout` limits from its first such answer:
+//!    125.
+//! 3. **At the gate** (`sharing`): a second lock, of a transaction, lets one replica at a time open a second
+//!    connection, for 10 s at most, and see whether a pooler shares sessions: 125. It comes before the lock, for what
+//!    a pooler's client has locked in a session that goes to somebody else nobody can give back; and nothing rests on
+//!    it but who asks. Whoever finds it closed goes Away.
+//! 4. **Settling** (`waiter`): the lock was got, and the server shows it as this session's. It is held for a quarter
+//!    of a second (`SETTLING`): who had it before, and lost it with a session that the server ended, has mostly heard
+//!    of that by then and killed its migration. Shown still, it is
+//! 5. **Held** (`keeper`): the one state in which migrations start, each after another look that says so. A look
+//!    every 5 s.
+//! 6. **Lost**: the connection has ended, or a look says that the lock is not this session's, or is unanswered for 20
+//!    s (an error is no answer, and no end either). The supervising thread kills every process of the migration by
+//!    SIGKILL, then the connection is given up, then it is said: 125. There is no way back to Held.
+//! 7. **Given back**: after the last migration, when what it left behind has ended or its grace is over; or at once
+//!    after a failure. What is left on purpose (`--orphan-grace none`) keeps the session by the socket that it has
+//!    inherited.
+//!
+//! A session is the pair of the server's process id and that process' beginning: ids come again. Until Held every
+//! question has 20 s and what is left of `--lock-timeout`; after either the connection is made anew. Signs of life
+//! come by the clock, every 5 s (`watch`).
+//!
+//! # What is guaranteed
+//!
+//! - One session has the lock: the server's own affair.
+//! - No migration starts but with the lock shown as its own by the server.
+//! - When portero alone is killed, the lock stays as long as one process of the migration has the connection's
+//!   socket, which all inherit; and portero kills none of them alone. So there is no parent-death signal: it would
+//!   kill a wrapper that alone still has the socket, and free the lock beside a living grandchild.
+//! - After a silent cut the loser is killed within 25 s, and the server frees the lock after 30 s (`SETTINGS`).
+//!
+//! # What can't be
+//!
+//! - Where the server ends the session, the next replica's migration may begin `SETTLING` later, and the news may
+//!   come after that. No clock on this side proves anything about it.
+//! - A statement that the server is working on goes on to its end there.
+//! - A process that is stopped (a paused container, a suspended machine) hears late.
+//! - Behind a proxy the 30 s are the proxy's.
+//! - A program may close what it has inherited, and gives up its share of the session by that.
+//!
+//! `tests/lock_model.rs` explores this protocol exhaustively, and shows that news that come late are the one way
+//! to two migrations at once.
+//!
+//! The session has a thread and a runtime of its own, so that the thread that supervises the migration only
+//! supervises.
 
 mod holder;
 mod keeper;
+mod key;
 mod ledger;
+mod remedies;
 mod session;
+mod sharing;
 mod waiter;
+mod watch;
 
+use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::task::Poll;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -35,12 +84,9 @@ use crate::exit::Failure;
 use crate::probe::words;
 use crate::sys;
 use keeper::Keeper;
+use key::Key;
 use ledger::Ledger;
 pub use ledger::Record;
-
-/// The first key of every lock of portero's: `port` in ASCII. Both keys have 31 bits, for they are shown as unsigned
-/// in `pg_locks` and given as signed.
-const NAMESPACE: u32 = 0x706f_7274;
 
 /// Which lock is wanted, and for what.
 #[derive(Clone, Debug)]
@@ -51,6 +97,8 @@ pub struct Wanted {
     pub name: String,
     /// How long to wait for it; `None` is no limit.
     pub timeout: Option<Duration>,
+    /// How long to wait for a standby's promotion, or for the end of a read-only mode; `None` is no limit.
+    pub writable_within: Option<Duration>,
     /// What need not be done again once it is recorded.
     pub once: Option<Once>,
 }
@@ -63,88 +111,72 @@ pub enum Acquired {
     Recorded(Record),
 }
 
-/// What becomes of the lock while it is held.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// Its session is over: another replica may get it at any moment.
-    InDanger,
-    /// It was got back before any other replica had it.
-    Safe,
-    /// It is lost for good.
-    Lost {
-        /// Why.
-        reason: String,
-        /// Whether somebody else has it, rather than nobody knowing.
-        taken: bool,
-    },
+/// What may be asked of the lock while it is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// Does the server show it as this session's, now?
+    IsHeld,
+    /// Will the wanted version's success be recorded, by the very session that holds the lock?
+    Record,
 }
 
-/// The migration lock, held. Dropping it releases it and waits for the server to hear of it, at most ten seconds.
+/// The migration lock, held. Dropping it releases it and waits for the server to hear of it, a few seconds at most.
 pub struct Lock {
-    signals: Arc<Signals>,
+    shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// What wakes the thread that keeps the lock.
+/// What the thread that keeps the lock shares with the one that supervises.
 #[derive(Default)]
-struct Signals {
-    released: AtomicBool,
-    recorder: Mutex<Recorder>,
+struct Shared {
+    question: Mutex<Asked>,
     /// A duplicate of the socket of the session that holds the lock.
     socket: Mutex<Option<OwnedFd>>,
-    /// Notified when the lock is released, when success is to be recorded, and when the connection ended.
-    wake: Arc<Notify>,
+    /// Notified when a question was asked.
+    asked: Notify,
+    /// Notified when the lock is to be given back.
+    released: Notify,
 }
 
-impl Signals {
-    fn released(&self) -> bool {
-        self.released.load(Ordering::Acquire)
-    }
-
-    fn recorder(&self) -> MutexGuard<'_, Recorder> {
-        self.recorder.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn socket(&self) -> MutexGuard<'_, Option<OwnedFd>> {
-        self.socket.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Who waits until success is recorded.
+/// Who waits for an answer.
 #[derive(Default)]
-enum Recorder {
+enum Asked {
     #[default]
-    Nobody,
-    Waits(mpsc::Sender<Result<(), Failure>>),
-    /// The thread has ended: nobody would be answered.
+    Nothing,
+    Question(Question, Answer),
+    /// The lock is lost: nobody would be answered.
     Closed,
 }
 
-/// Which lock.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Key {
-    name: String,
-    number: u32,
-}
+type Answer = mpsc::Sender<Result<(), Failure>>;
 
-impl Key {
-    fn new(name: &str) -> Self {
-        // FNV-1a: it must be the same in every build of portero, as the standard library's hasher is not.
-        let hash = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
-            (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-        });
-        Self {
-            name: name.to_owned(),
-            number: hash & 0x7fff_ffff,
+impl Shared {
+    /// Takes the question that was asked.
+    fn question(&self) -> Option<(Question, Answer)> {
+        let mut asked = locked(&self.question);
+        match std::mem::take(&mut *asked) {
+            Asked::Question(question, answer) => Some((question, answer)),
+            other => {
+                *asked = other;
+                None
+            }
         }
     }
+
+    /// Answers nobody any more.
+    fn close(&self) {
+        *locked(&self.question) = Asked::Closed;
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Lock {
     /// Waits until the wanted lock is this process's, and keeps it; or finds out that there is nothing to do under it.
     ///
-    /// `tell` is called from another thread: nothing may be migrated between `InDanger` and `Safe`, nor ever after
-    /// `Lost`, which comes when the lock is somebody else's or its server has been out of reach for half a minute.
+    /// `lost` is called from another thread when the lock is lost: then nothing may run under it any more.
     ///
     /// Blocks; to give up, end the process: the server frees the lock, or its place in the queue, at once.
     ///
@@ -153,20 +185,20 @@ impl Lock {
     /// that shares sessions, or a table that can't be used. No message has a password in it.
     pub fn acquire(
         wanted: Wanted,
-        tell: impl Fn(Change) + Send + 'static,
+        lost: impl FnOnce(String) + Send + 'static,
     ) -> Result<Acquired, Failure> {
-        let signals = Arc::new(Signals::default());
+        let shared = Arc::new(Shared::default());
         let (report, outcome) = mpsc::channel();
-        let theirs = Arc::clone(&signals);
+        let theirs = Arc::clone(&shared);
         let thread = thread::Builder::new()
             .name("lock".into())
-            .spawn(move || run(&wanted, &theirs, &report, &tell))
+            .spawn(move || run(&wanted, &theirs, &report, lost))
             .map_err(|error| {
                 Failure::failed(format!("the lock's thread can't be started: {error}"))
             })?;
         match outcome.recv() {
             Ok(Ok(None)) => Ok(Acquired::Lock(Self {
-                signals,
+                shared,
                 thread: Some(thread),
             })),
             Ok(Ok(Some(record))) => Ok(Acquired::Recorded(record)),
@@ -175,21 +207,26 @@ impl Lock {
         }
     }
 
-    /// Records the wanted version's success, by the very session that holds the lock. Blocks until it is there.
+    /// What asks this question, and blocks until it is answered: for a thread of its own.
     ///
-    /// # Errors
-    /// 125: the lock was lost, or the server says no.
-    pub fn record(&self) -> Result<(), Failure> {
-        let (sender, receiver) = mpsc::channel();
-        let mut recorder = self.signals.recorder();
-        if !matches!(*recorder, Recorder::Closed) {
-            *recorder = Recorder::Waits(sender);
+    /// Its error is 125: the lock was lost, or the server says no.
+    pub fn ask(
+        &self,
+        question: Question,
+    ) -> impl FnOnce() -> Result<(), Failure> + Send + use<> + 'static {
+        let shared = Arc::clone(&self.shared);
+        move || {
+            let (sender, receiver) = mpsc::channel();
+            let mut asked = locked(&shared.question);
+            if !matches!(*asked, Asked::Closed) {
+                *asked = Asked::Question(question, sender);
+            }
+            drop(asked);
+            shared.asked.notify_one();
+            receiver
+                .recv()
+                .unwrap_or_else(|_| Err(Failure::failed("the migration lock is lost")))
         }
-        drop(recorder);
-        self.signals.wake.notify_one();
-        receiver
-            .recv()
-            .unwrap_or_else(|_| Err(Failure::failed("the migration lock is lost")))
     }
 
     /// A duplicate of the socket of the session that holds the lock, close-on-exec. The server keeps the session, and
@@ -199,7 +236,7 @@ impl Lock {
     /// 125: there are too many descriptors.
     pub fn socket(&self) -> Result<OwnedFd, Failure> {
         let missing = || Err(io::Error::from(io::ErrorKind::NotConnected));
-        let guard = self.signals.socket();
+        let guard = locked(&self.shared.socket);
         let copy = guard
             .as_ref()
             .map_or_else(missing, |own| sys::duplicate(own.as_fd()));
@@ -210,15 +247,14 @@ impl Lock {
     }
 
     /// Leaves the lock to those who have its socket: it is free when the last of them has gone, and this process too.
-    pub fn leave(self) {
+    pub fn detach(self) {
         std::mem::forget(self);
     }
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        self.signals.released.store(true, Ordering::Release);
-        self.signals.wake.notify_one();
+        self.shared.released.notify_one();
         if let Some(thread) = self.thread.take() {
             // It can't have panicked: a panic ends the process.
             let _ = thread.join();
@@ -230,7 +266,7 @@ impl Drop for Lock {
 type Report = mpsc::Sender<Result<Option<Record>, Failure>>;
 
 /// The thread: gets the lock, reports, keeps it until it is released or lost.
-fn run(wanted: &Wanted, signals: &Arc<Signals>, report: &Report, tell: &dyn Fn(Change)) {
+fn run(wanted: &Wanted, shared: &Shared, report: &Report, lost: impl FnOnce(String)) {
     let runtime = match Builder::new_current_thread()
         .enable_io()
         .enable_time()
@@ -245,14 +281,13 @@ fn run(wanted: &Wanted, signals: &Arc<Signals>, report: &Report, tell: &dyn Fn(C
             return;
         }
     };
-    runtime.block_on(serve(wanted, signals, report, tell));
+    runtime.block_on(serve(wanted, shared, report, lost));
     // A name lookup may still sit in its thread; nobody waits for it.
     runtime.shutdown_background();
-    *signals.recorder() = Recorder::Closed;
 }
 
 /// The thread's work.
-async fn serve(wanted: &Wanted, signals: &Arc<Signals>, report: &Report, tell: &dyn Fn(Change)) {
+async fn serve(wanted: &Wanted, shared: &Shared, report: &Report, lost: impl FnOnce(String)) {
     let (application, key) = (application_name(), Key::new(&wanted.name));
     let connector = match Connector::new(&wanted.url, &application) {
         Ok(connector) => connector.renamed(),
@@ -262,27 +297,35 @@ async fn serve(wanted: &Wanted, signals: &Arc<Signals>, report: &Report, tell: &
         }
     };
     let ledger = wanted.once.as_ref().map(|once| Ledger::new(once, &key));
-    let keeper = Keeper {
-        connector: &connector,
-        key: &key,
-        ledger,
-        signals,
-        tell,
-    };
-    match waiter::acquire(&connector, wanted, &key, &signals.wake).await {
-        Ok(waiter::Outcome::Got(session)) => {
-            *signals.socket() = session.socket().ok();
+    match waiter::acquire(&connector, wanted, &key, ledger.as_ref()).await {
+        Ok(waiter::Outcome::Got(mut session)) => {
+            session.end = None;
+            *locked(&shared.socket) = session.socket().ok();
             let _ = report.send(Ok(None));
-            keeper.keep(session).await;
+            let keeper = Keeper {
+                key: &key,
+                ledger: ledger.as_ref(),
+                shared,
+            };
+            keeper.keep(session, lost).await;
         }
-        Ok(waiter::Outcome::Recorded(record, session)) => {
-            keeper::part(session, signals).await;
+        Ok(waiter::Outcome::Recorded(record)) => {
             let _ = report.send(Ok(Some(record)));
         }
         Err(failure) => {
             let _ = report.send(Err(failure));
         }
     }
+}
+
+/// What comes first of two; the other is dropped.
+async fn race<T>(one: impl Future<Output = T>, other: impl Future<Output = T>) -> T {
+    let (mut one, mut other) = (pin!(one), pin!(other));
+    poll_fn(|context| match one.as_mut().poll(context) {
+        Poll::Pending => other.as_mut().poll(context),
+        ready @ Poll::Ready(_) => ready,
+    })
+    .await
 }
 
 /// What other replicas see in `pg_stat_activity`; Postgres cuts it at 63 bytes.
@@ -297,20 +340,4 @@ fn host_name() -> String {
     nix::sys::utsname::uname()
         .map(|names| names.nodename().to_string_lossy().into_owned())
         .unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_lock_name_has_the_same_number_in_every_release() {
-        assert_eq!(Key::new("portero").number, 0x7211_211a);
-        assert_ne!(Key::new("portero").number, Key::new("portero2").number);
-        assert!(
-            [NAMESPACE, Key::new("").number]
-                .iter()
-                .all(|key| i32::try_from(*key).is_ok())
-        );
-    }
 }

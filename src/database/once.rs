@@ -96,11 +96,16 @@ impl Table {
         format!("CREATE SCHEMA {}", self.quoted_schema())
     }
 
-    /// Makes the table.
+    /// Makes the table, by the catalog's own types.
     pub fn create(&self) -> String {
+        self.create_with("pg_catalog.")
+    }
+
+    fn create_with(&self, catalog: &str) -> String {
         format!(
-            "CREATE TABLE IF NOT EXISTS {} (lock_name text NOT NULL, version text NOT NULL, \
-             finished_at timestamptz NOT NULL DEFAULT now(), host text NOT NULL, PRIMARY KEY (lock_name, version))",
+            "CREATE TABLE IF NOT EXISTS {} (lock_name {catalog}text NOT NULL, version {catalog}text NOT NULL, \
+             finished_at {catalog}timestamptz NOT NULL DEFAULT {catalog}now(), host {catalog}text NOT NULL, \
+             PRIMARY KEY (lock_name, version))",
             self.quoted()
         )
     }
@@ -111,7 +116,7 @@ impl Table {
         format!(
             "CREATE SCHEMA IF NOT EXISTS {schema}; {}; GRANT USAGE ON SCHEMA {schema} TO {role}; \
              GRANT SELECT, INSERT ON {table} TO {role};",
-            self.create()
+            self.create_with("")
         )
     }
 }

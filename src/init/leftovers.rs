@@ -5,7 +5,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use super::ends_run;
-use super::permit::{Leave, Permit};
+use super::permit::Permit;
 use super::signals::SignalMap;
 use crate::sys::{self, Children};
 
@@ -15,7 +15,7 @@ const KILL_LIMIT: Duration = Duration::from_secs(2);
 const KILL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Ends what is left, within `grace`; `None` leaves it alone. Returns at once when there is nothing. The grace is over
-/// when `permit` gives no leave to run. Returns the first signal meanwhile that asked for the end of the run.
+/// when `permit` is withdrawn. Returns the first signal meanwhile that asked for the end of the run.
 pub fn end_within(grace: Option<Duration>, map: &SignalMap, permit: &Permit) -> Option<i32> {
     let grace = grace?;
     if !any_left() {
@@ -34,7 +34,7 @@ pub fn end_within(grace: Option<Duration>, map: &SignalMap, permit: &Permit) -> 
     signal_all(libc::SIGTERM);
     // What is stopped could not act on it.
     signal_all(libc::SIGCONT);
-    while let Some(limit) = remaining(deadline).filter(|_| permit.leave() != Leave::Die) {
+    while let Some(limit) = remaining(deadline).filter(|_| !permit.is_withdrawn()) {
         match take(limit) {
             Some(libc::SIGCHLD) if !any_left() => return stop,
             Some(libc::SIGCHLD) | None => {}

@@ -8,6 +8,7 @@ pub mod signals;
 pub mod supervise;
 pub mod terminal;
 
+use std::os::fd::RawFd;
 use std::time::Duration;
 
 use nix::sys::prctl;
@@ -15,8 +16,8 @@ use nix::sys::prctl;
 use crate::exit::{Exit, Failure};
 use crate::plan::{RunPlan, Stage};
 use crate::setup;
-use crate::sys::{self, Bond, Image, Job};
-use permit::{Leave, Permit};
+use crate::sys::{self, Image, Job};
+use permit::Permit;
 use signals::SignalMap;
 use supervise::{Child, supervise};
 use terminal::Terminal;
@@ -86,18 +87,18 @@ pub enum Place {
 /// # Errors
 /// 126, 127, or the signal that came before.
 pub fn start(image: &Image, map: &SignalMap, place: Place) -> Result<Child, Failure> {
-    start_bound(image, map, place, None)
+    start_inheriting(image, map, place, None)
 }
 
-/// The same, for a child that must not outlive portero.
+/// The same, for a child that inherits a descriptor, which is close-on-exec in portero.
 ///
 /// # Errors
 /// As `start`.
-pub fn start_bound(
+pub fn start_inheriting(
     image: &Image,
     map: &SignalMap,
     place: Place,
-    bond: Option<Bond>,
+    inherited: Option<RawFd>,
 ) -> Result<Child, Failure> {
     let terminal = Terminal::controlling();
     let foreground = terminal.is_some_and(Terminal::is_ours);
@@ -107,7 +108,7 @@ pub fn start_bound(
         terminal: given.map(Terminal::descriptor),
     });
     stop_requested(map)?;
-    let pid = sys::spawn(image, job, bond).map_err(|error| {
+    let pid = sys::spawn(image, job, inherited).map_err(|error| {
         // The child had it when it failed.
         given.into_iter().for_each(Terminal::take_back);
         image::failure(image, error)
@@ -154,7 +155,7 @@ fn end_stage_leftovers(stage: Stage, exit: Exit, plan: &RunPlan) -> Option<i32> 
     if stage == Stage::Migrate && matches!(exit, Exit::Signal(_)) {
         // Killed, it can't guard its migration any more. Whatever closed the lock's socket must have gone before another
         // replica starts, which it does not at once.
-        permit.give(Leave::Die);
+        permit.withdraw();
         grace = Some(Duration::ZERO);
     }
     leftovers::end_within(grace, &plan.supervision.map, &permit)

@@ -1,48 +1,25 @@
-//! Whether what is supervised may run, as another thread sees it: the one that looks after the lock.
+//! Whether what is supervised may run, as another thread sees it: the one that keeps the lock.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::sys;
 
-/// What the supervised processes may do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Leave {
-    /// Run.
-    #[default]
-    Run,
-    /// Nothing for now: they are stopped (SIGSTOP) until it is known whether they may go on.
-    Pause,
-    /// Come to an end: SIGTERM, and SIGKILL soon after.
-    End,
-    /// Nothing ever again: SIGKILL.
-    Die,
+/// Leave to run, which is withdrawn once and never given back: then every supervised process is killed at once.
+#[derive(Debug, Default)]
+pub struct Permit {
+    withdrawn: AtomicBool,
 }
 
-/// What one thread says and the supervising one obeys.
-#[derive(Debug, Default)]
-pub struct Permit(AtomicU8);
-
 impl Permit {
-    /// Says what may be done from now on, and wakes the supervising thread.
-    pub fn give(&self, leave: Leave) {
-        self.0.store(leave as u8, Ordering::SeqCst);
+    /// Withdraws it, and wakes the supervising thread.
+    pub fn withdraw(&self) {
+        self.withdrawn.store(true, Ordering::SeqCst);
         wake_supervisor();
-    }
-
-    /// What may be done now.
-    pub fn leave(&self) -> Leave {
-        match self.0.load(Ordering::SeqCst) {
-            0 => Leave::Run,
-            1 => Leave::Pause,
-            2 => Leave::End,
-            _ => Leave::Die,
-        }
     }
 
     /// Whether nothing may run any more.
     pub fn is_withdrawn(&self) -> bool {
-        matches!(self.leave(), Leave::End | Leave::Die)
+        self.withdrawn.load(Ordering::SeqCst)
     }
 }
 

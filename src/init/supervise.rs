@@ -6,14 +6,11 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use super::leftovers;
-use super::permit::{Leave, Permit};
+use super::permit::Permit;
 use super::signals::{self, SignalMap};
 use super::terminal::Terminal;
 use crate::exit::Exit;
 use crate::sys::{self, Arrival, Children};
-
-/// How long a child whose leave to run was withdrawn has between SIGTERM and SIGKILL.
-const END_GRACE: Duration = Duration::from_secs(5);
 
 /// How a child is supervised.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -70,13 +67,12 @@ pub fn supervise(child: Child, rules: &Supervision) -> Outcome {
     supervise_with(child, rules, &Permit::default())
 }
 
-/// The same, as long as `permit` gives leave to run.
+/// The same, until `permit` is withdrawn: then all of it is killed at once.
 pub fn supervise_with(child: Child, rules: &Supervision, permit: &Permit) -> Outcome {
     let mut supervisor = Supervisor {
         child,
         rules,
         permit,
-        obeyed: Leave::Run,
         stop: None,
         status: None,
         delay: Delay::None,
@@ -85,7 +81,9 @@ pub fn supervise_with(child: Child, rules: &Supervision, permit: &Permit) -> Out
         told_to_pause: false,
     };
     let status = loop {
-        supervisor.obey();
+        if permit.is_withdrawn() {
+            supervisor.kill_everyone();
+        }
         supervisor.step();
         if let Some(status) = supervisor.status {
             break status;
@@ -103,7 +101,6 @@ struct Supervisor<'a> {
     child: Child,
     rules: &'a Supervision,
     permit: &'a Permit,
-    obeyed: Leave,
     stop: Option<i32>,
     status: Option<ExitStatus>,
     delay: Delay,
@@ -159,37 +156,13 @@ impl Supervisor<'_> {
                 "it did not end within the stop timeout: sending SIGKILL to its process group"
             );
             let _ = sys::kill(self.job(), libc::SIGKILL);
-            if self.permit.is_withdrawn() {
-                leftovers::signal_all(libc::SIGKILL);
-            }
         }
     }
 
-    /// Does what the permit says, when it has changed. It concerns every process of the child's, wherever it is.
-    fn obey(&mut self) {
-        let leave = self.permit.leave();
-        if leave == self.obeyed {
-            return;
-        }
-        self.obeyed = leave;
-        match leave {
-            Leave::Run => {
-                self.stopped = false;
-                self.signal_everyone(libc::SIGCONT);
-            }
-            Leave::Pause => self.signal_everyone(libc::SIGSTOP),
-            Leave::End => {
-                self.signal_everyone(libc::SIGTERM);
-                self.signal_everyone(libc::SIGCONT);
-                self.kill_at = Some(Instant::now() + END_GRACE);
-            }
-            Leave::Die => self.signal_everyone(libc::SIGKILL),
-        }
-    }
-
-    fn signal_everyone(&self, number: i32) {
-        let _ = sys::kill(self.job(), number);
-        leftovers::signal_all(number);
+    /// Kills every process of the child's, wherever it is.
+    fn kill_everyone(&self) {
+        let _ = sys::kill(self.job(), libc::SIGKILL);
+        leftovers::signal_all(libc::SIGKILL);
     }
 
     /// The child's process group, or the child alone when that is portero's own.
@@ -201,14 +174,12 @@ impl Supervisor<'_> {
         }
     }
 
-    /// How long what is left behind has. Whose leave was withdrawn is not left alone.
+    /// How long what is left behind has. Whose permit was withdrawn is not left alone.
     fn orphan_grace(&self) -> Option<Duration> {
-        match self.permit.leave() {
-            Leave::End | Leave::Die => Some(self.kill_at.map_or(Duration::ZERO, |at| {
-                at.saturating_duration_since(Instant::now())
-            })),
-            Leave::Run | Leave::Pause => self.rules.orphan_grace,
+        if self.permit.is_withdrawn() {
+            return Some(Duration::ZERO);
         }
+        self.rules.orphan_grace
     }
 
     fn on_signal(
@@ -259,9 +230,6 @@ impl Supervisor<'_> {
 
     fn forward(&mut self, number: i32, mapped: Option<i32>) {
         let Some(mapped) = mapped else { return };
-        if mapped == libc::SIGCONT && self.obeyed == Leave::Pause {
-            return;
-        }
         if mapped == libc::SIGCONT {
             self.give_terminal();
             self.told_to_pause = false;
@@ -289,7 +257,7 @@ impl Supervisor<'_> {
             return;
         }
         // A stopped child could not act on it (systemd does the same: systemd.kill(5), KillSignal=).
-        if self.obeyed != Leave::Pause && std::mem::take(&mut self.stopped) {
+        if std::mem::take(&mut self.stopped) {
             let _ = sys::kill(target, libc::SIGCONT);
         }
         if self.kill_at.is_none() {
@@ -326,8 +294,7 @@ impl Supervisor<'_> {
         sys::stop_self();
         if was_foreground && !sys::pending_signals().contains(libc::SIGCONT) {
             self.give_terminal();
-            let may_run = !self.told_to_pause && self.obeyed != Leave::Pause;
-            if signal == libc::SIGTSTP && may_run {
+            if signal == libc::SIGTSTP && !self.told_to_pause {
                 let _ = sys::kill(-self.child.pid, libc::SIGCONT);
                 self.stopped = false;
             }

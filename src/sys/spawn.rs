@@ -38,22 +38,13 @@ pub struct Job {
     pub terminal: Option<c_int>,
 }
 
-/// What ties a child to portero: it is killed when portero has gone (`prctl(2)`, `PR_SET_PDEATHSIG`), and it inherits
-/// a descriptor, which stays open as long as any process has it.
-#[derive(Clone, Copy, Debug)]
-pub struct Bond {
-    /// Close-on-exec in portero.
-    pub descriptor: RawFd,
-}
-
 /// What parent and child share while the parent is suspended.
 struct Launch {
     files: Vec<*const c_char>,
     arguments: Vec<*const c_char>,
     environment: Vec<*const c_char>,
     job: Option<Job>,
-    bond: Option<Bond>,
-    parent: i32,
+    inherited: Option<RawFd>,
     error: UnsafeCell<ExecError>,
 }
 
@@ -61,7 +52,7 @@ struct Launch {
 const UNTOUCHED: i32 = -1;
 
 impl Launch {
-    fn new(image: &Image, job: Option<Job>, bond: Option<Bond>) -> Self {
+    fn new(image: &Image, job: Option<Job>, inherited: Option<RawFd>) -> Self {
         Self {
             files: image
                 .candidates
@@ -71,8 +62,7 @@ impl Launch {
             arguments: pointers(image.arguments.iter().map(CString::as_c_str)),
             environment: pointers(image.environment.iter().map(AsRef::as_ref)),
             job,
-            bond,
-            parent: std::process::id().cast_signed(),
+            inherited,
             error: UnsafeCell::new(ExecError {
                 candidate: 0,
                 errno: UNTOUCHED,
@@ -121,13 +111,13 @@ struct ChildStack(UnsafeCell<MaybeUninit<[u8; 16 * 1024]>>);
 /// (`CLONE_VM | CLONE_VFORK`, as `posix_spawn(3)` does it): so there is no moment in which a signal could be sent to a
 /// group that does not exist yet or to a child that is still portero, and no page table is copied.
 ///
-/// With a `job` the child leads a new process group; with a `bond` it does not outlive portero. It starts with the mask and the ignored signals that portero was
-/// given; all signals must be blocked when this is called.
+/// With a `job` the child leads a new process group. It has the `inherited` descriptor, which is close-on-exec in portero,
+/// and the mask and the ignored signals that portero was given; all signals must be blocked when this is called.
 ///
 /// # Errors
 /// What `execve(2)` said, or `clone(2)` (candidate 0).
-pub fn spawn(image: &Image, job: Option<Job>, bond: Option<Bond>) -> Result<i32, ExecError> {
-    let launch = Launch::new(image, job, bond);
+pub fn spawn(image: &Image, job: Option<Job>, inherited: Option<RawFd>) -> Result<i32, ExecError> {
+    let launch = Launch::new(image, job, inherited);
     let stack = ChildStack(UnsafeCell::new(MaybeUninit::uninit()));
     // SAFETY: the pointer is one past the end of the array, aligned to 16 as the ABI asks.
     let top = unsafe { stack.0.get().cast::<u8>().add(16 * 1024) };
@@ -183,16 +173,9 @@ extern "C" fn become_image(launch: *mut c_void) -> c_int {
             }
         }
     }
-    if let Some(bond) = launch.bond {
+    if let Some(descriptor) = launch.inherited {
         // SAFETY: takes integers; the descriptor's flags are the child's own, for its table is a copy.
-        unsafe {
-            libc::fcntl(bond.descriptor, libc::F_SETFD, 0);
-            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-            // Who has gone before the line above signals nobody.
-            if libc::getppid() != launch.parent {
-                libc::_exit(127);
-            }
-        }
+        unsafe { libc::fcntl(descriptor, libc::F_SETFD, 0) };
     }
     return_inherited_signals();
     let error = launch.execute();

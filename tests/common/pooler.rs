@@ -22,11 +22,17 @@ pub struct PgBouncer {
 impl PgBouncer {
     /// `pool_mode` is `session`, `transaction` or `statement`.
     pub fn start(server: &Postgres, pool_mode: &str) -> Self {
+        Self::start_with(server, pool_mode, 20)
+    }
+
+    /// The same, with so many of the server's connections to give.
+    pub fn start_with(server: &Postgres, pool_mode: &str, pool_size: u32) -> Self {
         let (directory, port) = (TempDir::new(), unused_port());
         let users = directory.file("users", &format!("\"postgres\" \"{PASSWORD}\"\n"));
         let settings = format!(
             "[databases]\n* = host=127.0.0.1 port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
-             unix_socket_dir =\nauth_type = scram-sha-256\nauth_file = {}\npool_mode = {pool_mode}\n",
+             unix_socket_dir =\nauth_type = scram-sha-256\nauth_file = {}\npool_mode = {pool_mode}\n\
+             default_pool_size = {pool_size}\n",
             server.port(),
             users.display()
         );

@@ -1,70 +1,189 @@
-//! A firewall between a client and a server: it can forget connections on the client's side alone, and swallow everything.
+//! What stands between a client and a server: it can forget connections on either side alone, delay and swallow either
+//! direction, and go silent after a number of the server's messages.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
+
+/// Which way bytes go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    ToServer,
+    ToClient,
+}
 
 /// Forwards every connection to one server, until the test ends.
 #[derive(Debug)]
 pub struct Proxy {
     port: u16,
-    connections: Arc<Mutex<Vec<(TcpStream, TcpStream)>>>,
-    silent: Arc<AtomicBool>,
+    state: Arc<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    links: Mutex<Vec<Arc<Link>>>,
+    silent: [AtomicBool; 2],
+    delay: [AtomicU64; 2],
+    /// The server's messages are counted from this connection on.
+    counted_from: AtomicUsize,
+    messages: AtomicUsize,
+    /// After so many of them nothing goes through any more.
+    last_message: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Link {
+    client: TcpStream,
+    server: TcpStream,
+    /// Neither side hears of the other's end.
+    forgotten: AtomicBool,
 }
 
 impl Proxy {
     pub fn start(server: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let connections = Arc::new(Mutex::new(Vec::new()));
-        let kept = Arc::clone(&connections);
-        let silent = Arc::new(AtomicBool::new(false));
-        let is_silent = Arc::clone(&silent);
+        let state = Arc::new(State {
+            links: Mutex::default(),
+            silent: Default::default(),
+            delay: Default::default(),
+            counted_from: AtomicUsize::new(usize::MAX),
+            messages: AtomicUsize::new(0),
+            last_message: AtomicUsize::new(usize::MAX),
+        });
+        let kept = Arc::clone(&state);
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let Ok(server) = TcpStream::connect(("127.0.0.1", server)) else {
                     continue;
                 };
-                forward(&client, &server, &is_silent);
-                forward(&server, &client, &is_silent);
-                kept.lock().unwrap().push((client, server));
+                let _ = (client.set_nodelay(true), server.set_nodelay(true));
+                let link = Arc::new(Link {
+                    client,
+                    server,
+                    forgotten: AtomicBool::new(false),
+                });
+                let mut links = kept.links.lock().unwrap();
+                let number = links.len();
+                links.push(Arc::clone(&link));
+                drop(links);
+                for way in [Way::ToServer, Way::ToClient] {
+                    let (state, link) = (Arc::clone(&kept), Arc::clone(&link));
+                    thread::spawn(move || state.forward(&link, way, number));
+                }
             }
         });
-        Self {
-            port,
-            connections,
-            silent,
-        }
+        Self { port, state }
     }
 
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Nobody hears anything any more; or again.
-    pub fn swallow(&self, silent: bool) {
-        self.silent.store(silent, Ordering::SeqCst);
+    /// The same URL through the proxy.
+    pub fn url(&self, url: &str, server: u16) -> String {
+        url.replace(&format!(":{server}/"), &format!(":{}/", self.port))
     }
 
-    /// Ends all connections for the clients; the server hears nothing of it.
-    pub fn cut_clients(&self) {
-        for (client, _) in self.connections.lock().unwrap().iter() {
-            let _ = client.shutdown(Shutdown::Both);
+    /// Nobody hears anything any more; or again.
+    pub fn swallow(&self, silent: bool) {
+        self.swallow_way(Way::ToServer, silent);
+        self.swallow_way(Way::ToClient, silent);
+    }
+
+    pub fn swallow_way(&self, way: Way, silent: bool) {
+        self.state.silent[way as usize].store(silent, SeqCst);
+    }
+
+    /// What goes this way comes so much later, the end of the connection too.
+    pub fn delay(&self, way: Way, delay: Duration) {
+        let millis = u64::try_from(delay.as_millis()).unwrap();
+        self.state.delay[way as usize].store(millis, SeqCst);
+    }
+
+    /// Ends all connections on one side: towards the client, the server hears nothing of it, or the other way round.
+    /// How many.
+    pub fn cut(&self, side: Way) -> usize {
+        let mut count = 0;
+        for link in self.state.links.lock().unwrap().iter() {
+            let stream = match side {
+                Way::ToClient => &link.client,
+                Way::ToServer => &link.server,
+            };
+            link.forgotten.store(true, SeqCst);
+            count += usize::from(stream.shutdown(Shutdown::Both).is_ok());
         }
+        count
+    }
+
+    /// Goes silent for good after so many messages of the server's, on the connections after the first few.
+    pub fn silent_after(&self, messages: usize, connections: usize) {
+        self.state.last_message.store(messages, SeqCst);
+        self.state.counted_from.store(connections, SeqCst);
+    }
+
+    /// How many messages were counted.
+    pub fn messages(&self) -> usize {
+        self.state.messages.load(SeqCst)
     }
 }
 
-fn forward(from: &TcpStream, to: &TcpStream, silent: &Arc<AtomicBool>) {
-    let silent = Arc::clone(silent);
-    let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
-    thread::spawn(move || {
+impl State {
+    fn forward(&self, link: &Link, way: Way, number: usize) {
+        let (mut from, mut to) = match way {
+            Way::ToServer => (&link.client, &link.server),
+            Way::ToClient => (&link.server, &link.client),
+        };
+        let counted = number >= self.counted_from.load(SeqCst);
         let mut buffer = [0; 4096];
+        let mut rest = Vec::new();
         while let Ok(count @ 1..) = from.read(&mut buffer) {
-            if !silent.load(Ordering::SeqCst) && to.write_all(&buffer[..count]).is_err() {
+            self.rest(way);
+            let mut bytes = &buffer[..count];
+            if counted && way == Way::ToClient {
+                rest.extend_from_slice(bytes);
+                let whole = self.count(&rest);
+                bytes = &rest[..whole];
+                // The messages are whole, or they stay here.
+                let written = self.silent[way as usize].load(SeqCst) || to.write_all(bytes).is_ok();
+                rest.drain(..whole);
+                if !written {
+                    break;
+                }
+                continue;
+            }
+            let dead = counted && self.messages.load(SeqCst) >= self.last_message.load(SeqCst);
+            if !dead && !self.silent[way as usize].load(SeqCst) && to.write_all(bytes).is_err() {
                 break;
             }
         }
-    });
+        self.rest(way);
+        if !link.forgotten.load(SeqCst) && !self.silent[way as usize].load(SeqCst) {
+            let _ = to.shutdown(Shutdown::Both);
+        }
+    }
+
+    fn rest(&self, way: Way) {
+        thread::sleep(Duration::from_millis(self.delay[way as usize].load(SeqCst)));
+    }
+
+    /// How many bytes of whole messages may still go through: a byte for the kind, four for the length of what follows
+    /// (PostgreSQL manual, 55.1). There is no TLS here.
+    fn count(&self, bytes: &[u8]) -> usize {
+        let mut at = 0;
+        while let Some(length) = bytes.get(at + 1..at + 5) {
+            let length = u32::from_be_bytes(length.try_into().unwrap()) as usize;
+            if bytes.len() < at + 1 + length
+                || self.messages.load(SeqCst) >= self.last_message.load(SeqCst)
+            {
+                break;
+            }
+            self.messages.fetch_add(1, SeqCst);
+            at += 1 + length;
+        }
+        at
+    }
 }

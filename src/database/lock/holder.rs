@@ -2,27 +2,28 @@
 
 use std::fmt;
 
-use super::Key;
-use super::session::{Session, shown_as};
+use super::key::{EQUALS, Key};
+use super::session::Session;
 use crate::database::diagnosis::Trouble;
 
 /// The session that holds the lock, as far as `pg_stat_activity` shows it: much of it is for the same user alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Holder {
-    pub pid: String,
+    pid: String,
     application: String,
     address: String,
     since: String,
 }
 
 impl Holder {
-    /// Asks the server; None when the lock was just given back.
+    /// Asks the server; None when nobody has it.
     pub(super) async fn find(session: &Session, key: &Key) -> Result<Option<Self>, Trouble> {
         let query = format!(
-            "SELECT l.pid, a.application_name, host(a.client_addr), \
-             to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') || ' UTC' \
-             FROM (SELECT pid FROM pg_locks WHERE {}) l LEFT JOIN pg_stat_activity a ON a.pid = l.pid",
-            shown_as(key)
+            "SELECT l.pid, a.application_name, pg_catalog.host(a.client_addr), \
+             pg_catalog.to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') \
+             FROM (SELECT pid FROM pg_catalog.pg_locks WHERE {}) l \
+             LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid {EQUALS} l.pid",
+            key.shown()
         );
         let mut row = session.row(&query, 4).await?.into_iter();
         Ok(row.next().map(|pid| Self {
@@ -44,7 +45,7 @@ impl fmt::Display for Holder {
             write!(f, " from {}", self.address)?;
         }
         if !self.since.is_empty() {
-            write!(f, ", connected since {}", self.since)?;
+            write!(f, ", connected since {} UTC", self.since)?;
         }
         Ok(())
     }

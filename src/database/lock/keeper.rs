@@ -1,199 +1,122 @@
-//! Keeping the lock: looking after its session while the migration runs, and getting it back when the session is lost.
+//! Keeping the lock: looking after its session while the migration runs, until the lock is given back or lost.
 
-use std::mem;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 
-use super::holder::Holder;
+use super::key::Key;
 use super::ledger::Ledger;
-use super::session::{Attempt, Session};
-use super::waiter::{PRECEDENCE, SETTLING};
-use super::{Change, Key, Recorder, Signals};
-use crate::database::connect::Connector;
+use super::session::Session;
+use super::{Question, Shared, race};
 use crate::database::diagnosis::Trouble;
 use crate::exit::Failure;
 
 /// Between two looks at `pg_locks`; also what keeps firewalls from forgetting the connection.
-const HEARTBEAT: Duration = Duration::from_secs(15);
-/// How long the server may be out of reach before the lock counts as lost.
-const GRACE: Duration = Duration::from_secs(30);
-/// One try to get it back, so that a release meanwhile does not wait longer.
-const TRY: Duration = Duration::from_secs(5);
-/// Between two tries to get it back: well below what waiting replicas leave to it (see `waiter`).
-const PAUSE: Duration = Duration::from_millis(100);
-/// Between two tries while the server ends the lost session, which takes it milliseconds: before others try.
-const FREED: Duration = Duration::from_millis(5);
-/// How long giving it back may take; the end of the connection does it too.
-const GOODBYE: Duration = Duration::from_secs(2);
+const HEARTBEAT: Duration = Duration::from_secs(5);
+/// How long a look may be unanswered before the lock counts as lost.
+const SILENCE: Duration = Duration::from_secs(20);
+/// Between two tries of a look that an error answered: its session is still there.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// Who keeps the lock, and for which version.
 pub(super) struct Keeper<'a> {
-    pub connector: &'a Connector<'a>,
     pub key: &'a Key,
-    pub ledger: Option<Ledger<'a>>,
-    pub signals: &'a Signals,
-    pub tell: &'a dyn Fn(Change),
+    pub ledger: Option<&'a Ledger<'a>>,
+    pub shared: &'a Shared,
 }
+
+/// Why the lock is lost.
+struct Lost(String);
 
 impl Keeper<'_> {
-    /// Keeps the lock until it is released or lost.
-    pub(super) async fn keep(&self, mut session: Session) {
-        let name = self.key.name.escape_debug();
-        let mut owned = Instant::now();
-        loop {
-            let woken = timeout(HEARTBEAT, self.signals.wake.notified())
-                .await
-                .is_ok();
-            if self.signals.released() {
-                let _ = timeout(GOODBYE, session.unlock(self.key)).await;
-                part(session, self.signals).await;
-                return;
-            }
-            let noticed = Instant::now();
-            // Earlier sessions' ends wake it up too: the look at the server decides.
-            let reason = match self.attend(&session).await {
-                Ok(true) => {
-                    owned = Instant::now();
-                    continue;
-                }
-                Ok(false) => "the server no longer shows it as ours".to_owned(),
-                Err(trouble) => trouble.reason().to_owned(),
-            };
-            (self.tell)(Change::InDanger);
-            let how = if woken { "ended" } else { "is lost" };
-            log::warn!(
-                "the migration lock \"{name}\" is in danger, its connection {how} ({reason}): pausing the migration and \
-                 getting the lock back"
-            );
-            // The end of the connection comes with the end of the lock; silence may have begun long before.
-            let lost = if woken { noticed } else { owned };
-            match self.regain(&session.pid, lost).await {
-                Ok(Some(regained)) => session = regained,
-                Ok(None) => return,
-                Err(lost) => {
-                    self.answer(Err(Failure::failed("the migration lock is lost")));
-                    (self.tell)(lost);
-                    return;
-                }
-            }
-            owned = Instant::now();
-            *self.signals.socket() = session.socket().ok();
-            log::warn!("got the migration lock \"{name}\" back: nobody else had it, going on");
-            (self.tell)(Change::Safe);
-            // Success that could not be recorded meanwhile.
-            self.signals.wake.notify_one();
-        }
-    }
-
-    /// Records success when that is asked for. Whether the lock is still the session's.
-    async fn attend(&self, session: &Session) -> Result<bool, Trouble> {
-        let wanted = matches!(*self.signals.recorder(), Recorder::Waits(_));
-        let Some(ledger) = self.ledger.as_ref().filter(|_| wanted) else {
-            return session.owns(self.key).await;
+    /// Keeps the lock until it is given back; `lost` is told when it is lost before that.
+    pub(super) async fn keep(&self, session: Session, lost: impl FnOnce(String)) {
+        let shared = self.shared;
+        let released = async {
+            shared.released.notified().await;
+            Ok(())
         };
-        match ledger.record(session).await {
-            Ok(true) => self.answer(Ok(())),
-            Ok(false) => return Ok(false),
-            Err(Trouble::Refused(reason)) => {
-                let explained = ledger
-                    .explain(session, &Trouble::Refused(reason.clone()))
-                    .await;
-                self.answer(Err(Failure::failed(explained.unwrap_or(reason))));
-            }
-            Err(trouble) => return Err(trouble),
+        let end = race(released, self.look_after(&session)).await;
+        if let Err(Lost(reason)) = end {
+            lost(reason);
+            shared.close();
+            // The session may still be there, unreachable: it must not be given up before its migration is dead.
+            shared.released.notified().await;
+        } else {
+            session.unlock(self.key).await;
         }
-        Ok(true)
+        session.close().await;
     }
 
-    /// Tells who waits for the record, when anybody does.
-    fn answer(&self, result: Result<(), Failure>) {
-        if let Recorder::Waits(sender) = mem::take(&mut *self.signals.recorder()) {
-            let _ = sender.send(result);
-        }
-    }
-
-    /// Tries to get the lock with a new session. None when it was released meanwhile; else the loss. It counts as lost, too,
-    /// when another replica may have had it and given it back since `since`.
-    async fn regain(&self, lost: &str, since: Instant) -> Result<Option<Session>, Change> {
-        let deadline = Instant::now() + GRACE;
+    /// Looks again and again, and answers questions in between, until the lock is lost.
+    async fn look_after(&self, session: &Session) -> Result<(), Lost> {
         loop {
-            if self.signals.released() {
-                return Ok(None);
-            }
-            let limit = deadline.saturating_duration_since(Instant::now()).min(TRY);
-            let attempt = attempt(self.connector, self.key, lost, limit, self.signals);
-            let trouble = match timeout(limit, attempt).await {
-                Ok(Ok(Ok((session, safe)))) => {
-                    if safe || since.elapsed() < SETTLING {
-                        return Ok(Some(session));
-                    }
-                    return Err(Change::Lost {
-                        reason: format!(
-                            "it could not be got back for {} ms, so that another replica may have had it",
-                            since.elapsed().as_millis()
-                        ),
-                        taken: true,
-                    });
+            let woken = race(self.shared.asked.notified(), session.ended.notified());
+            race(woken, sleep(HEARTBEAT)).await;
+            match self.shared.question() {
+                Some((Question::Record, answer)) => {
+                    let _ = answer.send(self.record(session).await?);
                 }
-                Ok(Ok(Err(holder))) => {
-                    return Err(Change::Lost {
-                        reason: format!("now held by {holder}"),
-                        taken: true,
-                    });
+                Some((Question::IsHeld, answer)) => {
+                    self.look(session).await?;
+                    let _ = answer.send(Ok(()));
                 }
-                Ok(Err(trouble)) => trouble,
-                Err(_) => Trouble::NotYet("no answer in time (ETIMEDOUT)".into()),
-            };
-            if Instant::now() + PAUSE >= deadline {
-                let reason = format!(
-                    "its server has been out of reach for {} s: {}",
-                    GRACE.as_secs(),
-                    trouble.reason()
-                );
-                return Err(Change::Lost {
-                    reason,
-                    taken: false,
-                });
+                None => self.look(session).await?,
             }
-            sleep(PAUSE).await;
         }
+    }
+
+    /// One look, or several where errors answer it: only the end of the session and silence say that the lock is lost.
+    async fn look(&self, session: &Session) -> Result<(), Lost> {
+        let limit = Instant::now() + SILENCE;
+        loop {
+            match within(limit, session.owns(self.key)).await? {
+                Ok(true) => return Ok(()),
+                Ok(false) => return Err(Lost("the server no longer shows it as ours".into())),
+                Err(trouble) => alive(session, &trouble)?,
+            }
+            sleep(AGAIN).await;
+        }
+    }
+
+    /// Records the version's success.
+    async fn record(&self, session: &Session) -> Result<Result<(), Failure>, Lost> {
+        let Some(ledger) = self.ledger else {
+            return Ok(Ok(()));
+        };
+        let limit = Instant::now() + SILENCE;
+        let trouble = match within(limit, ledger.record(session)).await? {
+            Ok(true) => return Ok(Ok(())),
+            Ok(false) => return Err(Lost("the server no longer shows it as ours".into())),
+            Err(trouble) => trouble,
+        };
+        alive(session, &trouble)?;
+        let explained = within(limit, ledger.explain(session, &trouble)).await?;
+        let reason = explained.unwrap_or_else(|| trouble.reason().to_owned());
+        Ok(Err(Failure::failed(format!(
+            "the migration succeeded, and that could not be recorded, so that it will run again: {reason}"
+        ))))
     }
 }
 
-/// Ends a session with a goodbye, or the server's log has an unexpected end of the connection.
-pub(super) async fn part(session: Session, signals: &Signals) {
-    drop(session);
-    let _ = timeout(GOODBYE, signals.wake.notified()).await;
+/// Waits for an answer; silence is a loss.
+async fn within<T>(limit: Instant, answer: impl Future<Output = T>) -> Result<T, Lost> {
+    let silent = |_| {
+        let seconds = SILENCE.as_secs();
+        Lost(format!("its server has not answered for {seconds} s"))
+    };
+    timeout_at(limit, answer).await.map_err(silent)
 }
 
-/// One try: the session that got it, and whether for sure nobody else had it since; or else who has it.
-async fn attempt(
-    connector: &Connector<'_>,
-    key: &Key,
-    lost: &str,
-    limit: Duration,
-    signals: &Signals,
-) -> Result<Result<(Session, bool), Holder>, Trouble> {
-    let session = Session::open(connector, limit, Some(&signals.wake)).await?;
-    session.settle().await?;
-    let mut was_ours = false;
-    loop {
-        if let Attempt::Got = session.try_lock(key).await? {
-            // Others leave a server that has just come up to us.
-            let safe = was_ours || session.has_just_started(PRECEDENCE).await?;
-            return Ok(Ok((session, safe)));
-        }
-        match Holder::find(&session, key).await? {
-            // The lost session itself: the server has not noticed, since the network swallows what it says, or since the
-            // migration has a duplicate of its socket. Ended from here it is freed for this try first of all.
-            Some(holder) if holder.pid == lost => {
-                was_ours = true;
-                session.terminate(lost).await?;
-            }
-            Some(holder) => return Ok(Err(holder)),
-            None => {}
-        }
-        sleep(FREED).await;
+/// Whether a session that answered by an error is still there.
+fn alive(session: &Session, trouble: &Trouble) -> Result<(), Lost> {
+    if session.has_ended() {
+        let reason = trouble.reason();
+        return Err(Lost(format!("its connection has ended: {reason}")));
     }
+    log::debug!(
+        "the look after the migration lock failed: {}",
+        trouble.reason()
+    );
+    Ok(())
 }

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use super::session::{Session, shown_as};
-use super::{Key, host_name};
+use super::host_name;
+use super::key::{EQUALS, Key};
+use super::session::Session;
 use crate::database::diagnosis::Trouble;
 use crate::database::once::{Once, literal};
 
@@ -46,8 +47,8 @@ impl<'a> Ledger<'a> {
             return Ok(None);
         }
         let query = format!(
-            "SELECT to_char(finished_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') || ' UTC', host FROM {} \
-             WHERE lock_name = {} AND version = {}",
+            "SELECT pg_catalog.to_char(finished_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'), host FROM {} \
+             WHERE lock_name {EQUALS} {} AND version {EQUALS} {}",
             self.once.table.quoted(),
             literal(&self.key.name),
             literal(&self.once.version)
@@ -55,7 +56,7 @@ impl<'a> Ledger<'a> {
         let mut row = session.row(&query, 2).await?.into_iter();
         Ok(row.next().map(|finished_at| Record {
             version: self.once.version.clone(),
-            finished_at,
+            finished_at: format!("{finished_at} UTC"),
             host: row.next().unwrap_or_default(),
         }))
     }
@@ -73,7 +74,8 @@ impl<'a> Ledger<'a> {
             }
         }
         let query = format!(
-            "SELECT has_table_privilege({table}, 'SELECT') AND has_table_privilege({table}, 'INSERT')",
+            "SELECT pg_catalog.has_table_privilege({table}, 'SELECT') \
+             AND pg_catalog.has_table_privilege({table}, 'INSERT')",
             table = literal(&self.once.table.quoted())
         );
         match session.value(&query).await?.as_str() {
@@ -87,14 +89,12 @@ impl<'a> Ledger<'a> {
     /// Records the version's success. False when the lock is not the session's any more: then nothing is recorded.
     pub(super) async fn record(&self, session: &Session) -> Result<bool, Trouble> {
         let query = format!(
-            "INSERT INTO {} (lock_name, version, host) SELECT {}, {}, {} \
-             WHERE EXISTS (SELECT 1 FROM pg_locks WHERE {} AND pid = pg_backend_pid()) \
-             ON CONFLICT DO NOTHING RETURNING 1",
+            "INSERT INTO {} (lock_name, version, host) SELECT {}, {}, {} WHERE {} ON CONFLICT DO NOTHING RETURNING 1",
             self.once.table.quoted(),
             literal(&self.key.name),
             literal(&self.once.version),
             literal(&host_name()),
-            shown_as(self.key)
+            session.ownership(self.key)
         );
         // A conflict is a success that was recorded before, by a try whose answer was lost.
         Ok(!session.row(&query, 1).await?.is_empty() || session.owns(self.key).await?)
@@ -107,21 +107,26 @@ impl<'a> Ledger<'a> {
         };
         let table = self.once.table.quoted();
         let problem = format!("--migrate-once can't use its table {table}: {reason}");
-        if !reason.ends_with("(42501)") {
+        let state = reason
+            .rsplit_once('(')
+            .map_or("", |(_, state)| state.trim_end_matches(')'));
+        if state == "42501" {
+            let role = session.value("SELECT current_user").await.ok()?;
             return Some(format!(
-                "{problem}; a table that is not portero's? --migrate-table names another one"
+                "{problem}; let an administrator run in this database: {}",
+                self.once.table.administration(&role)
             ));
         }
-        let role = session.value("SELECT current_user").await.ok()?;
-        Some(format!(
-            "{problem}; let an administrator run in this database: {}",
-            self.once.table.administration(&role)
-        ))
+        Some(if is_foreign(state) {
+            format!("{problem}; a table that is not portero's? --migrate-table names another one")
+        } else {
+            problem
+        })
     }
 
     async fn exists(&self, session: &Session) -> Result<bool, Trouble> {
         let query = format!(
-            "SELECT to_regclass({}) IS NOT NULL",
+            "SELECT pg_catalog.to_regclass({}) IS NOT NULL",
             literal(&self.once.table.quoted())
         );
         Ok(session.value(&query).await? == "t")
@@ -130,7 +135,7 @@ impl<'a> Ledger<'a> {
     async fn create(&self, session: &Session) -> Result<(), Trouble> {
         let table = &self.once.table;
         let query = format!(
-            "SELECT to_regnamespace({}) IS NULL",
+            "SELECT pg_catalog.to_regnamespace({}) IS NULL",
             literal(&table.quoted_schema())
         );
         if session.value(&query).await? == "t" {
@@ -138,4 +143,13 @@ impl<'a> Ledger<'a> {
         }
         session.value(&table.create()).await.map(drop)
     }
+}
+
+/// Whether an SQLSTATE says that the table is there and is another than portero's: no such column, another type, not a
+/// table, a constraint that portero's does not have (PostgreSQL manual, appendix A).
+fn is_foreign(state: &str) -> bool {
+    matches!(
+        state,
+        "42703" | "42804" | "42883" | "42809" | "42P10" | "428C9"
+    ) || state.starts_with("23")
 }

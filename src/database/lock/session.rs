@@ -1,4 +1,6 @@
 //! One session at the server and the questions that the lock asks there.
+//!
+//! Each name in a query is the catalog's own (`pg_catalog.`): what a search path has before it must not answer instead.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -6,40 +8,40 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
-use super::{Key, NAMESPACE};
+use super::key::{EQUALS, Key};
 use crate::database::connect::{Connector, Login, first_row};
 use crate::database::diagnosis::Trouble;
+use crate::database::once::literal;
 use crate::sys;
 
-/// The longest a question may take; none of them waits for anything but the server itself.
-const ANSWER: Duration = Duration::from_secs(10);
+/// The longest that a login or a question may take; none of them waits for anything but the server itself.
+pub(super) const ANSWER: Duration = Duration::from_secs(20);
+/// How long giving the lock back may take, and how long the goodbye; the end of the connection does both, too.
+const GOODBYE: Duration = Duration::from_secs(2);
 
 /// For the session, where the server knows the setting: a role's or a database's own timeouts must not end it, and
 /// the server must find a dead client within half a minute. By SET, for PgBouncer refuses startup options.
-const SETTINGS: &str = "SELECT set_config(s.name, v.value, false) FROM (VALUES ('statement_timeout', '0'), \
-    ('lock_timeout', '0'), ('idle_session_timeout', '0'), ('tcp_keepalives_idle', '15'), \
-    ('tcp_keepalives_interval', '5'), ('tcp_keepalives_count', '3'), ('tcp_user_timeout', '30000')) AS v(name, value) \
-    JOIN pg_settings s ON s.name = v.name";
+const SETTINGS: &str = "('statement_timeout', '0'), ('lock_timeout', '0'), ('idle_session_timeout', '0'), \
+    ('tcp_keepalives_idle', '15'), ('tcp_keepalives_interval', '5'), ('tcp_keepalives_count', '3'), \
+    ('tcp_user_timeout', '30000')";
 
-/// How often pooling is looked for; a pooler may by chance give the same connection twice.
-const POOLING_ROUNDS: usize = 3;
+/// When a process of the server's began, to the microsecond: pids come again, these pairs don't.
+const STARTED: &str = "coalesce((SELECT pg_catalog.to_char(backend_start AT TIME ZONE 'UTC', 'YYYYMMDDHH24MISSUS') \
+    FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid())), '')";
 
 /// A connection and the process that serves it.
 pub(super) struct Session {
     login: Login,
+    /// Notified when the connection is over. It may also be for a try before it that failed.
+    pub ended: Arc<Notify>,
     /// The server's process id for it.
     pub pid: String,
-}
-
-/// What a session was found to be good for.
-pub(super) enum Fitness {
-    Fit,
-    /// A standby: it can't be migrated.
-    Standby,
-    /// Behind a pooler that gives each transaction another session.
-    Pooled,
+    /// When that process began.
+    started: String,
+    /// Where `--lock-timeout` ends, and with it the time for any question.
+    pub end: Option<Instant>,
 }
 
 /// What came of trying for the lock.
@@ -48,21 +50,38 @@ pub(super) enum Attempt {
     Held,
     /// The server said yes and does not show the lock as this session's.
     NotShown,
+    /// Another session than the one that was logged in to has answered.
+    Elsewhere,
+}
+
+/// Why a server can't be migrated for now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unwritable {
+    Standby,
+    ReadOnly,
 }
 
 impl Session {
-    /// Logs in. `ended` is notified when the connection is over.
+    /// Logs in, until `end` at the latest.
     pub(super) async fn open(
         connector: &Connector<'_>,
-        limit: Duration,
-        ended: Option<&Arc<Notify>>,
+        end: Option<Instant>,
     ) -> Result<Self, Trouble> {
-        let login = connector.connect(limit, ended).await?;
+        let ended = Arc::new(Notify::new());
+        let limit = time_left(end);
+        let login = timeout(limit, connector.connect(limit, Some(&ended))).await;
+        let login = login.unwrap_or_else(|_| Err(silent()))?;
         let mut session = Self {
             login,
+            ended,
             pid: String::new(),
+            started: String::new(),
+            end,
         };
-        session.pid = session.backend().await?;
+        let query = format!("SELECT pg_catalog.pg_backend_pid(), {STARTED}");
+        let mut row = session.row(&query, 2).await?.into_iter();
+        session.pid = row.next().unwrap_or_default();
+        session.started = row.next().unwrap_or_default();
         Ok(session)
     }
 
@@ -71,108 +90,120 @@ impl Session {
         sys::duplicate(self.login.socket.as_fd())
     }
 
-    /// Whether session-level locks mean something here; asked before any setting is made.
-    pub(super) async fn fitness(
-        &self,
-        connector: &Connector<'_>,
-        limit: Duration,
-    ) -> Result<Fitness, Trouble> {
-        if self.value("SELECT pg_is_in_recovery()").await? == "t" {
-            return Ok(Fitness::Standby);
-        }
-        let other = Self {
-            login: connector.connect(limit, None).await?,
-            pid: String::new(),
-        };
-        for _ in 0..POOLING_ROUNDS {
-            let mine = self.backend().await?;
-            if let Err(error) = other.login.client.simple_query("BEGIN").await {
-                // PgBouncer, pool_mode=statement.
-                let trouble = Trouble::from(&error);
-                return if trouble.reason().contains("statement pooling") {
-                    Ok(Fitness::Pooled)
-                } else {
-                    Err(trouble)
-                };
-            }
-            // The other session now sits on its server connection: was it mine, or must mine change?
-            let pooled = other.backend().await? == mine || self.backend().await? != mine;
-            other.value("ROLLBACK").await?;
-            if pooled {
-                return Ok(Fitness::Pooled);
-            }
-        }
-        Ok(Fitness::Fit)
+    /// Whether the connection is over.
+    pub(super) fn has_ended(&self) -> bool {
+        self.login.client.is_closed()
+    }
+
+    /// Whether a migration could write here.
+    pub(super) async fn unwritable(&self) -> Result<Option<Unwritable>, Trouble> {
+        let query = "SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only')";
+        let row = self.row(query, 2).await?;
+        Ok(
+            match row.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+                ["t", ..] => Some(Unwritable::Standby),
+                [_, "on"] => Some(Unwritable::ReadOnly),
+                _ => None,
+            },
+        )
     }
 
     /// Makes the session fit to hold a lock for hours.
-    pub(super) async fn settle(&self) -> Result<(), Trouble> {
-        self.value(SETTINGS).await.map(drop)
+    pub(super) async fn set_up(&self) -> Result<(), Trouble> {
+        let query = format!(
+            "SELECT pg_catalog.set_config(s.name, v.value, false) FROM (VALUES {SETTINGS}) AS v(name, value) \
+             JOIN pg_catalog.pg_settings s ON s.name {EQUALS} v.name"
+        );
+        self.value(&query).await.map(drop)
     }
 
     /// Tries for the lock, without waiting for it.
     pub(super) async fn try_lock(&self, key: &Key) -> Result<Attempt, Trouble> {
-        if self
-            .value(&format!(
-                "SELECT pg_try_advisory_lock({NAMESPACE}, {})",
-                key.number
-            ))
-            .await?
-            != "t"
-        {
-            return Ok(Attempt::Held);
-        }
-        Ok(if self.owns(key).await? {
-            Attempt::Got
-        } else {
-            Attempt::NotShown
+        let answer = self.locally("pg_try_advisory_lock", key).await?;
+        Ok(match answer.as_str() {
+            "t" if self.owns(key).await? => Attempt::Got,
+            "t" => Attempt::NotShown,
+            "f" => Attempt::Held,
+            _ => Attempt::Elsewhere,
         })
     }
 
     /// Whether the server shows the lock as this session's. Trying again would not tell: an owner always gets it.
     pub(super) async fn owns(&self, key: &Key) -> Result<bool, Trouble> {
-        let query = format!(
-            "SELECT 1 FROM pg_locks WHERE {} AND pid = pg_backend_pid()",
-            shown_as(key)
-        );
+        let query = format!("SELECT 1 WHERE {}", self.ownership(key));
         Ok(!self.row(&query, 1).await?.is_empty())
     }
 
-    /// Whether the server was started less than so long ago: then all who held locks have lost them.
-    pub(super) async fn has_just_started(&self, within: Duration) -> Result<bool, Trouble> {
-        let query = format!(
-            "SELECT clock_timestamp() - pg_postmaster_start_time() < interval '{} s'",
-            within.as_secs()
-        );
-        match self.value(&query).await {
-            // It is not asked of servers that only speak Postgres' language.
-            Err(Trouble::Refused(_)) => Ok(false),
-            answer => Ok(answer? == "t"),
-        }
+    /// The same as a condition: the lock is shown for this pid and, as pids come again, for this beginning.
+    pub(super) fn ownership(&self, key: &Key) -> String {
+        format!(
+            "EXISTS (SELECT 1 FROM pg_catalog.pg_locks WHERE {} AND pid {EQUALS} pg_catalog.pg_backend_pid()) \
+             AND pg_catalog.pg_backend_pid() {EQUALS} {} AND {STARTED} {EQUALS} {}",
+            key.shown(),
+            self.pid_number(),
+            literal(&self.started)
+        )
     }
 
     /// Gives the lock back.
-    pub(super) async fn unlock(&self, key: &Key) -> Result<(), Trouble> {
-        self.value(&format!(
-            "SELECT pg_advisory_unlock({NAMESPACE}, {})",
-            key.number
-        ))
-        .await
-        .map(drop)
+    pub(super) async fn unlock(&self, key: &Key) {
+        let _ = timeout(GOODBYE, self.locally("pg_advisory_unlock", key)).await;
     }
 
-    /// Ends another session of the same user.
-    pub(super) async fn terminate(&self, pid: &str) -> Result<(), Trouble> {
-        self.value(&format!("SELECT pg_terminate_backend({pid})"))
-            .await
-            .map(drop)
+    /// In a transaction: tries for the lock's gate, which is free again when the transaction ends. It may be idle for
+    /// as long as that takes.
+    pub(super) async fn pass_gate(&self, key: &Key) -> Result<bool, Trouble> {
+        let query = format!(
+            "SELECT pg_catalog.pg_try_advisory_xact_lock({}), \
+             pg_catalog.set_config('idle_in_transaction_session_timeout', '0', true)",
+            key.gate()
+        );
+        Ok(self.value(&query).await? == "t")
+    }
+
+    /// Whether the time for any question is over.
+    pub(super) fn is_late(&self) -> bool {
+        self.end.is_some_and(|end| Instant::now() >= end)
+    }
+
+    /// Says goodbye, or the server's log has an unexpected end of the connection.
+    pub(super) async fn close(self) {
+        let ended = Arc::clone(&self.ended);
+        drop(self);
+        let _ = timeout(GOODBYE, ended.notified()).await;
+    }
+
+    /// Calls one of the lock's functions in the session that was logged in to; an empty answer is from another one.
+    async fn locally(&self, function: &str, key: &Key) -> Result<String, Trouble> {
+        self.value(&format!(
+            "SELECT CASE WHEN pg_catalog.pg_backend_pid() {EQUALS} {} THEN pg_catalog.{function}({}) END",
+            self.pid_number(),
+            key.arguments()
+        ))
+        .await
+    }
+
+    /// The pid, from a server that might say anything, as SQL.
+    fn pid_number(&self) -> i32 {
+        self.pid.parse().unwrap_or_default()
+    }
+
+    /// Begins a transaction, or ends it.
+    pub(super) async fn command(&self, command: &str) -> Result<(), Trouble> {
+        self.value(command).await.map(drop)
+    }
+
+    /// Which process answers now.
+    pub(super) async fn backend(&self) -> Result<String, Trouble> {
+        self.value("SELECT pg_catalog.pg_backend_pid()").await
     }
 
     /// The first `columns` values of the first row.
     pub(super) async fn row(&self, query: &str, columns: usize) -> Result<Vec<String>, Trouble> {
-        match timeout(ANSWER, first_row(&self.login.client, query, columns)).await {
+        let end = Instant::now() + time_left(self.end);
+        match timeout_at(end, first_row(&self.login.client, query, columns)).await {
             Ok(answer) => answer.map_err(|error| Trouble::from(&error)),
-            Err(_) => Err(Trouble::NotYet("no answer in time (ETIMEDOUT)".into())),
+            Err(_) => Err(silent()),
         }
     }
 
@@ -180,17 +211,14 @@ impl Session {
     pub(super) async fn value(&self, query: &str) -> Result<String, Trouble> {
         Ok(self.row(query, 1).await?.pop().unwrap_or_default())
     }
-
-    async fn backend(&self) -> Result<String, Trouble> {
-        self.value("SELECT pg_backend_pid()").await
-    }
 }
 
-/// The lock's rows in `pg_locks` (PostgreSQL manual, 54.12): two keys make `objsubid` 2.
-pub(super) fn shown_as(key: &Key) -> String {
-    format!(
-        "locktype = 'advisory' AND classid = {NAMESPACE} AND objid = {} AND objsubid = 2 AND granted \
-         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
-        key.number
-    )
+fn time_left(end: Option<Instant>) -> Duration {
+    end.map_or(ANSWER, |end| {
+        ANSWER.min(end.saturating_duration_since(Instant::now()))
+    })
+}
+
+fn silent() -> Trouble {
+    Trouble::NotYet("the server does not answer (ETIMEDOUT)".into())
 }

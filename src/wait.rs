@@ -10,20 +10,20 @@ use log::{info, warn};
 use crate::exit::{Exit, Failure};
 use crate::plan::WaitPlan;
 use crate::probe::target::Target;
-use crate::probe::{self, Deadline, Question, Readiness, words};
+use crate::probe::{self, Deadline, Question, Readiness, names, words};
 
 /// The shortest pause between two tries.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
-/// A pause is at most the time waited so far divided by this: in the first five seconds that is at most 100 ms, so that
-/// readiness is noticed within 100 ms in the median.
-const NOT_YET_SHARE: u32 = 50;
+/// The shortest pause after an answer that says no (accounts get locked), and for a name that has no address (name
+/// servers have limits).
+const GENTLE_PAUSE: Duration = Duration::from_secs(1);
 
-/// The same after a refusal, which changes rarely, and whose repetition fills the server's log.
-const REFUSED_SHARE: u32 = 4;
-
-/// How long one try may take: a connection that hangs must not use up the whole wait.
+/// How long one try may take at first: a connection that hangs must not use up the whole wait.
 const TRY_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long one try may take in the end, in a wait without a limit.
+const LONGEST_TRY: Duration = Duration::from_mins(5);
 
 /// How often a wait shows that it is alive.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
@@ -47,15 +47,12 @@ pub fn run(plan: &WaitPlan) -> Result<(), Failure> {
     let (sender, receiver) = mpsc::channel();
     let mut vigil = Vigil::new(plan);
     for (index, target) in plan.targets.iter().enumerate() {
-        let asker = Asker {
+        let mut asker = Asker {
             index,
             target: target.clone(),
             question: Arc::clone(&question),
-            // Before the limit, so that the first try has its say.
-            try_limit: plan
-                .timeout
-                .map_or(TRY_LIMIT, |limit| (limit / 10 * 9).min(TRY_LIMIT)),
-            max_interval: plan.max_interval,
+            tries: Tries::new(plan.timeout),
+            pauses: Pauses::new(plan.max_interval),
         };
         let sender = sender.clone();
         thread::Builder::new()
@@ -72,8 +69,8 @@ struct Asker {
     index: usize,
     target: Target,
     question: Arc<Question>,
-    try_limit: Duration,
-    max_interval: Duration,
+    tries: Tries,
+    pauses: Pauses,
 }
 
 /// One target's answer, by its index in the plan.
@@ -81,33 +78,84 @@ type Answer = (usize, Readiness);
 
 impl Asker {
     /// Tells every answer; ends when one is ready or nobody listens any more.
-    fn ask_until_ready(&self, answers: &Sender<Answer>) {
+    fn ask_until_ready(&mut self, answers: &Sender<Answer>) {
         let started = Instant::now();
         loop {
-            let answer = probe::ask(
-                &self.target,
-                &self.question,
-                Deadline::after(Some(self.try_limit)),
-            );
+            let limit = self.tries.limit(started.elapsed());
+            let asked = Instant::now();
+            let answer = probe::ask(&self.target, &self.question, Deadline::after(Some(limit)));
+            self.tries.note(limit, asked.elapsed());
+            let pause = self.pauses.after(&answer);
             let ready = matches!(answer, Readiness::Ready(_));
-            let refused = matches!(answer, Readiness::Refused(_));
             if answers.send((self.index, answer)).is_err() || ready {
                 return;
             }
-            let pause = pause_after(started.elapsed(), refused).min(self.max_interval);
-            thread::sleep(probe::jittered(pause));
+            thread::sleep(pause);
         }
     }
 }
 
-/// The longest pause after a try, this long into the wait: it grows with the time that was waited in vain.
-fn pause_after(waited: Duration, refused: bool) -> Duration {
-    let share = if refused {
-        REFUSED_SHARE
-    } else {
-        NOT_YET_SHARE
-    };
-    (waited / share).max(FIRST_PAUSE)
+/// How long one try after the other may take.
+struct Tries {
+    next: Duration,
+    /// The shortest: the first one ends before the wait's limit, so that it has its say.
+    first: Duration,
+    wait: Option<Duration>,
+}
+
+impl Tries {
+    fn new(wait: Option<Duration>) -> Self {
+        let first = wait.map_or(TRY_LIMIT, |limit| (limit / 10 * 9).min(TRY_LIMIT));
+        Self {
+            next: first,
+            first,
+            wait,
+        }
+    }
+
+    /// For a try that begins this long into the wait: up to what is left of it.
+    fn limit(&self, elapsed: Duration) -> Duration {
+        let left = self
+            .wait
+            .map_or(LONGEST_TRY, |limit| limit.saturating_sub(elapsed));
+        self.next.min(left).max(self.first)
+    }
+
+    /// After a try that was cut off the next may take twice as long: a slow service is not an absent one. A probe of
+    /// several addresses gives each its share, so that one which took a quarter of the time may have been cut off.
+    fn note(&mut self, limit: Duration, took: Duration) {
+        self.next = if took >= limit / 4 {
+            limit.saturating_mul(2)
+        } else {
+            self.first
+        };
+    }
+}
+
+/// The pauses between tries: each half as long again as the one before.
+struct Pauses {
+    next: Duration,
+    longest: Duration,
+}
+
+impl Pauses {
+    fn new(longest: Duration) -> Self {
+        Self {
+            next: FIRST_PAUSE.min(longest),
+            longest,
+        }
+    }
+
+    /// The pause after this answer.
+    fn after(&mut self, answer: &Readiness) -> Duration {
+        let pause = probe::jittered(self.next);
+        self.next = (self.next * 3 / 2).min(self.longest);
+        match answer {
+            Readiness::Refused(_) => pause.max(GENTLE_PAUSE),
+            Readiness::NotYet(reason) if names::is_unresolved(reason) => pause.max(GENTLE_PAUSE),
+            Readiness::NotYet(_) | Readiness::Ready(_) => pause,
+        }
+    }
 }
 
 /// What is known of one target.

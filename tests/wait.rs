@@ -10,9 +10,14 @@
 
 mod common;
 
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::thread;
+use std::time::Duration;
+
 use common::postgres::PASSWORD;
 use common::server::{http_answer, unused_port};
-use common::{Postgres, Run, Server};
+use common::{Postgres, Run, Server, TempDir};
 use nix::sys::signal::Signal;
 
 #[test]
@@ -195,7 +200,6 @@ fn a_starting_server_is_not_yet_and_not_a_refusal() {
     ] {
         let answer = fatal(code, message);
         let server = Server::start(move |mut stream| {
-            use std::io::{Read, Write};
             // The startup message says its length first.
             let mut length = [0; 4];
             if stream.read_exact(&mut length).is_ok() {
@@ -316,4 +320,79 @@ fn a_long_wait_gives_a_sign_of_life_with_its_limit() {
         |process| process.stderr().lines().count() >= 3,
         "a sign of life",
     );
+}
+
+/// What a service does that answers everything, 12 s after it was asked.
+const SLOW: Duration = Duration::from_secs(12);
+
+#[test]
+fn a_service_that_takes_12_s_to_answer_becomes_ready_within_the_limit() {
+    let slow_http = Server::start(|mut stream| {
+        let _ = stream.read(&mut [0; 1024]);
+        thread::sleep(SLOW);
+        let _ = stream.write_all(http_answer(200, "").as_bytes());
+    });
+    let postgres = Postgres::start();
+    let port = postgres.port();
+    let slow_proxy = Server::start(move |stream| {
+        let behind = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        // The first answer is held back; what comes later passes at once.
+        let (mut from, mut to) = (stream.try_clone().unwrap(), behind.try_clone().unwrap());
+        let there = thread::spawn(move || std::io::copy(&mut from, &mut to));
+        let (mut from, mut to) = (behind, stream);
+        let mut first = [0; 4096];
+        let length = from.read(&mut first).unwrap_or(0);
+        thread::sleep(SLOW);
+        let _ = to.write_all(&first[..length]);
+        let _ = std::io::copy(&mut from, &mut to);
+        let _ = to.shutdown(Shutdown::Both);
+        let _ = there.join();
+    });
+    let url = postgres.url("postgres");
+    let url = url.replace(&format!(":{port}/"), &format!(":{}/", slow_proxy.port()));
+    let finished = Run::portero()
+        .args(["wait", "--wait-timeout", "90s", "URL"])
+        .arg(format!("http://{}/", slow_http.address()))
+        .env("URL", url)
+        .start()
+        .wait_at_most(Duration::from_secs(90));
+    finished.assert_exit(0).assert_never_says(PASSWORD);
+    let lines = finished.stderr.matches(" is ready after ").count();
+    assert_eq!(lines, 2, "each is told once{finished}");
+}
+
+#[test]
+fn what_no_waiting_can_change_is_said_at_once() {
+    let directory = TempDir::new();
+    let garbage = directory.file("garbage.pem", "no certificate");
+    let garbage = garbage.display();
+    let long = "x".repeat(120);
+    let table: [(&[&str], &str); 9] = [
+        (&["db"], "the variable db is unset or empty"),
+        (&["db:0"], "no valid port"),
+        (&["gopher://db:70"], "is not a target"),
+        (
+            &["https://db/", "--ca-cert", "/nonexistent/ca.pem"],
+            "/nonexistent/ca.pem",
+        ),
+        (
+            &["https://db/", "--ca-cert", &format!("{garbage}")],
+            "garbage.pem",
+        ),
+        (
+            &["postgres://u@db/d?sslmode=verify-full&sslrootcert=/nonexistent/root.crt"],
+            "/nonexistent/root.crt",
+        ),
+        (&["postgres://u@db/d?sslmode=maybe"], "sslmode"),
+        (&[&format!("unix:///{long}")], "107 bytes"),
+        (&[&format!("http+unix:///{long}:/up")], "107 bytes"),
+    ];
+    for (arguments, why) in table {
+        let finished = Run::portero()
+            .args(["wait", "--wait-timeout", "1h"])
+            .args(arguments)
+            .finish();
+        finished.assert_exit(125).assert_one_error_line();
+        finished.assert_stderr_contains(why);
+    }
 }

@@ -32,6 +32,11 @@ const STACK: usize = 128 * 1024;
 /// What all messages of names that could not be resolved begin with.
 const UNRESOLVED: &str = "can't resolve ";
 
+/// Whether a reason is that a name has no address.
+pub fn is_unresolved(reason: &str) -> bool {
+    reason.contains(UNRESOLVED)
+}
+
 /// The addresses of `name`, those first that are to be tried first, and never none.
 ///
 /// # Errors

@@ -6,6 +6,7 @@ fn a_name_that_nobody_knows_comes_back_by_the_deadline() {
     let limit = Duration::from_secs(2);
     let reason = resolve("no-such-host.invalid", Deadline::after(Some(limit)));
     let reason = reason.err().unwrap_or_default();
+    assert!(is_unresolved(&reason), "{reason}");
     assert!(
         reason.contains("can't resolve no-such-host.invalid: "),
         "{reason}"

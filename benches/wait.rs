@@ -2,7 +2,8 @@
 //! which sleep a second between two tries (`until pg_isready; do sleep 1; done`, wait-for-it.sh).
 //!
 //! `cargo bench --bench wait` starts servers at moments swept over the five seconds, all waiters at once, and prints a
-//! table; nothing passes or fails. PostgreSQL is ready when its log says so.
+//! table; nothing passes or fails. PostgreSQL is ready when its log says so. Then it counts what each asks for in a minute
+//! that never gets ready.
 
 #![allow(
     clippy::unwrap_used,
@@ -23,7 +24,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use common::postgres::{Postgres, programs};
 use common::server::unused_port;
-use common::{portero, tool};
+use common::{Run, portero, retries, tool};
 
 /// Servers of each kind.
 const RUNS: u32 = 25;
@@ -63,6 +64,55 @@ fn main() {
                 at(1.0)
             );
         }
+    }
+    gentleness();
+}
+
+/// How long what never gets ready is waited for.
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// What is asked for in a minute, all waiters side by side.
+fn gentleness() {
+    let wait = |target: &str| Run::portero().args(["wait", "--wait-timeout", "none", target]);
+    let shell = |test: String| {
+        let script = format!("until {test}; do sleep 1; done");
+        Run::program("bash").args(["-c", &script])
+    };
+    let connect = move |address: &str| {
+        let (host, port) = address.rsplit_once(':').unwrap();
+        shell(format!("(echo > /dev/tcp/{host}/{port}) 2>/dev/null"))
+    };
+    let log_in = move |url: &str| {
+        let psql = programs().join("psql");
+        shell(format!(
+            "{} -c 'SELECT 1' '{url}' 2>/dev/null",
+            psql.display()
+        ))
+    };
+    let counts = [
+        (
+            "connections that are refused",
+            thread::spawn(move || retries::refused(wait, MINUTE)),
+            thread::spawn(move || retries::refused(connect, MINUTE)),
+        ),
+        (
+            "questions for a name that does not exist",
+            thread::spawn(move || retries::look_ups(wait, MINUTE)),
+            thread::spawn(move || retries::look_ups(connect, MINUTE)),
+        ),
+        (
+            "logins with a wrong password",
+            thread::spawn(move || retries::logins(wait, MINUTE)),
+            thread::spawn(move || retries::logins(log_in, MINUTE)),
+        ),
+    ];
+    println!("\n| in a minute | `portero wait` | bash, sleep 1 |\n|---|---:|---:|");
+    for (what, own, other) in counts {
+        println!(
+            "| {what} | {} | {} |",
+            own.join().unwrap(),
+            other.join().unwrap()
+        );
     }
 }
 

@@ -14,6 +14,7 @@ pub mod postgres;
 pub mod process;
 pub mod proxy;
 pub mod redis;
+pub mod retries;
 pub mod server;
 pub mod terminal;
 pub mod tls;

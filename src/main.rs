@@ -30,6 +30,7 @@ use std::sync::atomic::AtomicBool;
 
 use cli::{Asked, Mode, Typed};
 use exit::{Exit, Failure};
+use init::signals::SignalMap;
 use plan::{MigratePlan, OutputPlan, ProbePlan, RunPlan, WaitPlan};
 use settings::Settings;
 use setup::environment::{Environment, Resolved, resolve};
@@ -58,7 +59,7 @@ fn work(typed: &Typed) -> Result<Exit, Failure> {
     let output = plan::output(&settings)?;
     start_logger(typed.mode, output);
     if matches!(typed.mode, Mode::Wait | Mode::Healthcheck) {
-        take_stops_by_handler(typed.mode)?;
+        take_stops_by_handler(typed.mode, &plan::stops_of(&settings)?)?;
     }
     if typed.mode == Mode::Healthcheck {
         // Reading a secret may hang already. What is wrong with the limit is said with the plan.
@@ -139,12 +140,11 @@ fn start_logger(mode: Mode, output: OutputPlan) {
 
 /// For the commands that start nothing: a stop ends them at once, also as PID 1, where default dispositions do
 /// nothing (`kill(2)`, notes). A health check ends with 1 then, and with 1 also when it has no memory left and aborts.
-fn take_stops_by_handler(mode: Mode) -> Result<(), Failure> {
-    let stops = [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT, libc::SIGHUP];
+fn take_stops_by_handler(mode: Mode, map: &SignalMap) -> Result<(), Failure> {
+    let stops = init::stops::by_handler(map);
     let aborts = [libc::SIGABRT].into_iter();
     let aborts = aborts.filter(|_| mode == Mode::Healthcheck);
-    let given = stops.into_iter().filter(|signal| !sys::is_ignored(*signal));
-    for signal in given.chain(aborts) {
+    for signal in stops.iter().copied().chain(aborts) {
         let code = match mode {
             Mode::Healthcheck => i32::from(Exit::Unhealthy.code()),
             _ => 128 + signal,
@@ -165,7 +165,10 @@ fn take_stops_by_handler(mode: Mode) -> Result<(), Failure> {
             .into_iter()
             .chain(stops)
             .fold(sys::SignalSet::ALL, sys::SignalSet::without),
-        _ => sys::SignalSet::NONE.with(libc::SIGPIPE),
+        _ => (1..=64)
+            .filter(|signal| map.apply(*signal).is_none())
+            .fold(sys::SignalSet::NONE, sys::SignalSet::with)
+            .with(libc::SIGPIPE),
     });
     Ok(())
 }

@@ -217,15 +217,30 @@ fn kept_capabilities(settings: &Settings<'_>) -> Result<CapabilitySet, Failure> 
     Ok(keep)
 }
 
-fn supervision(settings: &Settings<'_>) -> Result<Supervision, Failure> {
+/// `--map-signal` as far as it says what a stop is, for what forwards nothing: `wait` has it of its variable alone.
+///
+/// # Errors
+/// 125 for what is no FROM=TO.
+pub fn stops_of(settings: &Settings<'_>) -> Result<SignalMap, Failure> {
+    match settings.typed.mode {
+        Mode::Healthcheck => Ok(SignalMap::default()),
+        _ => signal_map(settings),
+    }
+}
+
+fn signal_map(settings: &Settings<'_>) -> Result<SignalMap, Failure> {
     let mut map = SignalMap::default();
     for item in settings.list(Opt::MapSignal)? {
         map.add(&item.to_string_lossy())
             .map_err(|error| settings.invalid(Opt::MapSignal, &error))?;
     }
+    Ok(map)
+}
+
+fn supervision(settings: &Settings<'_>) -> Result<Supervision, Failure> {
     Ok(Supervision {
         group: settings.switch(Opt::SignalGroup)?,
-        map,
+        map: signal_map(settings)?,
         stop_delay: settings.limit(Opt::StopDelay)?,
         stop_timeout: settings.limit(Opt::StopTimeout)?,
         orphan_grace: settings.limit(Opt::OrphanGrace)?,

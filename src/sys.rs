@@ -94,17 +94,25 @@ pub enum Children {
     Unchanged,
     /// There are none.
     None,
+    /// The kernel would not say, which it never should.
+    Unknown,
 }
 
 /// Takes the next change of any child without waiting for it (`waitpid(2)`). Raw, because nix's loses a child that
 /// a real-time signal ended.
 pub fn next_change() -> Children {
     let mut status = 0;
-    // SAFETY: the pointer is to an int that outlives the call.
-    match unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG | libc::WUNTRACED) } {
-        0 => Children::Unchanged,
-        pid if pid > 0 => Children::Changed(ChildChange { pid, status }),
-        _ => Children::None,
+    loop {
+        // SAFETY: the pointer is to an int that outlives the call.
+        match unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG | libc::WUNTRACED) } {
+            0 => return Children::Unchanged,
+            pid if pid > 0 => return Children::Changed(ChildChange { pid, status }),
+            _ => match errno() {
+                libc::EINTR => {}
+                libc::ECHILD => return Children::None,
+                _ => return Children::Unknown,
+            },
+        }
     }
 }
 

@@ -1,10 +1,14 @@
 //! The story of `run`: environment, identity, stages, COMMAND. In the container this is PID 1: one thread, no socket,
 //! asleep unless a signal comes.
 
+pub mod child;
 pub mod image;
 pub mod leftovers;
 pub mod permit;
+mod processes;
+mod shell;
 pub mod signals;
+pub mod stops;
 pub mod supervise;
 pub mod terminal;
 
@@ -17,9 +21,11 @@ use crate::exit::{Exit, Failure};
 use crate::plan::{RunPlan, Stage};
 use crate::setup;
 use crate::sys::{self, Image, Job};
+use child::Child;
 use permit::Permit;
 use signals::SignalMap;
-use supervise::{Child, supervise};
+pub use stops::{ends_run, stop_is_pending, stop_requested, stopped};
+use supervise::supervise;
 use terminal::Terminal;
 
 /// Prepares, runs COMMAND and supervises it. All signals must be blocked since the start of the process.
@@ -123,9 +129,9 @@ pub fn start_inheriting(
 
 /// Runs a stage to its end. It prints its own failures, so its exit is passed on in silence.
 fn run_stage(stage: Stage, plan: &RunPlan) -> Result<(), Failure> {
-    log::debug!("starting the {} stage", stage.name());
     let own = image::prepare_own(stage.name(), plan.stage_environment(stage));
     let child = start(&own, &plan.supervision.map, Place::SharedJob)?;
+    log::debug!("the {} stage has begun", stage.name());
     let outcome = supervise(child, &plan.stage_supervision());
     let mut stop = outcome.stop;
     if outcome.exit() != Exit::Command(0) {
@@ -159,42 +165,4 @@ fn end_stage_leftovers(stage: Stage, exit: Exit, plan: &RunPlan) -> Option<i32> 
         grace = Some(Duration::ZERO);
     }
     leftovers::end_within(grace, &plan.supervision.map, &permit)
-}
-
-/// Whether a signal that ends the run has arrived. Others, such as the SIGWINCH of every `docker run -it`, and the
-/// SIGCHLD of what was reaped meanwhile, are taken away here and do no harm; so are those that `map` drops.
-///
-/// # Errors
-/// The signal, as the end of the run.
-pub fn stop_requested(map: &SignalMap) -> Result<(), Failure> {
-    while let Some(signal) = sys::next_signal(Some(Duration::ZERO)) {
-        if ends_run(signal.number, map) {
-            return Err(stopped(signal.number));
-        }
-    }
-    Ok(())
-}
-
-/// Whether a signal that ends the run waits to be taken: for a step that takes long without a child.
-pub fn stop_is_pending(map: &SignalMap) -> bool {
-    let pending = sys::pending_signals();
-    (1..=64)
-        .filter(|signal| pending.contains(*signal))
-        .any(|signal| ends_run(signal, map))
-}
-
-/// Whether a signal ends a run that has not come to COMMAND yet: one that `map` does not drop, that terminates by
-/// default, and that is not ignored, as it is after `nohup(1)`. An ignored one arrives too, since it is blocked. What it is
-/// mapped to does not matter: that is for COMMAND.
-pub fn ends_run(number: i32, map: &SignalMap) -> bool {
-    signals::terminates(number) && map.apply(number).is_some() && !sys::is_ignored(number)
-}
-
-/// The failure that a stop before COMMAND is.
-pub fn stopped(signal: i32) -> Failure {
-    let message = format!(
-        "stopped by {} before COMMAND was started",
-        signals::name(signal)
-    );
-    Failure::new(Exit::Signal(signal), message)
 }

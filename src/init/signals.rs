@@ -11,7 +11,7 @@ const NAMES: [&str; 31] = [
 const ALIASES: [(&str, i32); 4] = [("IOT", 6), ("CLD", 17), ("POLL", 29), ("UNUSED", 31)];
 
 /// What a C library calls SIGRTMIN: glibc and musl keep 32–34 and 32–33 to themselves; 34 is glibc's first.
-const RTMIN: i32 = 34;
+pub const RTMIN: i32 = 34;
 const RTMAX: i32 = 64;
 
 /// The number of a signal that was given by name, with or without SIG, or by number.
@@ -81,11 +81,6 @@ pub fn is_job_control(number: i32) -> bool {
     is_terminal_stop(number) || number == libc::SIGCONT
 }
 
-/// Whether the signal asks to stop. HUP and USR1 end a process by default too, but servers reload by them.
-pub fn is_stop_request(number: i32) -> bool {
-    matches!(number, libc::SIGTERM | libc::SIGINT | libc::SIGQUIT)
-}
-
 /// `--map-signal`: which signal is forwarded for which.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SignalMap(Vec<(i32, Option<i32>)>);
@@ -117,24 +112,20 @@ impl SignalMap {
         Ok(())
     }
 
-    /// The part of it that drops signals: it counts from the start, before there is a COMMAND to map for.
-    #[must_use]
-    pub fn drops(&self) -> Self {
-        Self(
-            self.0
-                .iter()
-                .filter(|(_, to)| to.is_none())
-                .copied()
-                .collect(),
-        )
+    /// A map of these, each FROM once.
+    pub fn of(entries: impl IntoIterator<Item = (i32, Option<i32>)>) -> Self {
+        Self(entries.into_iter().collect())
+    }
+
+    /// Whether anything was given for this FROM.
+    pub fn has(&self, from: i32) -> bool {
+        self.0.iter().any(|(known, _)| *known == from)
     }
 
     /// What is forwarded when `number` arrives; `None` when nothing is.
     pub fn apply(&self, number: i32) -> Option<i32> {
-        self.0
-            .iter()
-            .find(|(from, _)| *from == number)
-            .map_or(Some(number), |(_, to)| *to)
+        let known = self.0.iter().find(|(from, _)| *from == number);
+        known.map_or(Some(number), |(_, to)| *to)
     }
 
     /// `SIGTERM=SIGQUIT`, each.

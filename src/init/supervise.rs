@@ -5,12 +5,22 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-use super::leftovers;
+use super::child::Child;
+use super::leftovers::{self, Left, Time, Told};
 use super::permit::Permit;
 use super::signals::{self, SignalMap};
-use super::terminal::Terminal;
+use super::stops::{Delay, ends_run, is_stop};
+use super::{processes, shell};
 use crate::exit::Exit;
 use crate::sys::{self, Arrival, Children};
+
+/// How long after a stop the end of the child still comes of it.
+const STOP_LASTS: Duration = Duration::from_mins(1);
+/// What is left after a stop has this long, where nobody else sets a limit.
+const STOP_GRACE: Duration = Duration::from_mins(1);
+/// How often it is asked once more after a `wait(2)` that failed, and for how long.
+const RETRY: Duration = Duration::from_millis(50);
+const RETRIES: u32 = 40;
 
 /// How a child is supervised.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,9 +29,9 @@ pub struct Supervision {
     pub group: bool,
     /// What is forwarded for what.
     pub map: SignalMap,
-    /// How long a SIGTERM waits before it is forwarded.
+    /// How long a stop waits before it is forwarded.
     pub stop_delay: Option<Duration>,
-    /// How long after a stop was forwarded the group is killed; `None` is never.
+    /// How long after a stop was forwarded everything is killed; `None` is never.
     pub stop_timeout: Option<Duration>,
     /// How long what the child left behind has to finish; `None` leaves it alone.
     pub orphan_grace: Option<Duration>,
@@ -30,8 +40,8 @@ pub struct Supervision {
 /// How a child ended, and whether it was told to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// The child's status.
-    pub status: ExitStatus,
+    /// The child's status; `None` when somebody else has taken it.
+    pub status: Option<ExitStatus>,
     /// The first signal that asked for the end of the run while the child or what it left behind ran: it counts even
     /// if the child ended well, as SIGTERM (15) is delivered before SIGCHLD (17).
     pub stop: Option<i32>,
@@ -40,26 +50,14 @@ pub struct Outcome {
 impl Outcome {
     /// The child's own exit: its code, or the signal that ended it.
     pub fn exit(self) -> Exit {
-        match (self.status.code(), self.status.signal()) {
+        let code = self.status.and_then(|status| status.code());
+        let signal = self.status.and_then(|status| status.signal());
+        match (code, signal) {
             (Some(code), _) => Exit::Command(u8::try_from(code).unwrap_or(u8::MAX)),
             (None, Some(signal)) => Exit::Signal(signal),
             (None, None) => Exit::Failed,
         }
     }
-}
-
-/// A child that was started.
-#[derive(Clone, Copy, Debug)]
-pub struct Child {
-    /// Its pid.
-    pub pid: i32,
-    /// Whether it leads a process group of its own, rather than being in portero's.
-    pub leads_group: bool,
-    /// The controlling terminal, when there is one.
-    pub terminal: Option<Terminal>,
-    /// Whether the child has been given the terminal's foreground. Only then is it portero's to take back: a portero
-    /// in the background must not take it from somebody else.
-    pub foreground: bool,
 }
 
 /// Supervises `child` until it has ended, and its leftovers too.
@@ -74,25 +72,35 @@ pub fn supervise_with(child: Child, rules: &Supervision, permit: &Permit) -> Out
         rules,
         permit,
         stop: None,
+        stopped_at: None,
+        told: Told::default(),
+        ended: false,
         status: None,
-        delay: Delay::None,
-        kill_at: None,
-        stopped: false,
+        delay: Delay::Before,
+        kill: Kill::Never,
+        warn_at: None,
+        retry_at: None,
+        retries: 0,
+        paused: false,
         told_to_pause: false,
     };
-    let status = loop {
+    while !supervisor.ended {
         if permit.is_withdrawn() {
             supervisor.kill_everyone();
         }
         supervisor.step();
-        if let Some(status) = supervisor.status {
-            break status;
-        }
-    };
-    supervisor.take_terminal();
-    let late = leftovers::end_within(supervisor.orphan_grace(), &rules.map, permit);
+    }
+    let left = supervisor.left();
+    supervisor.child.take_terminal();
+    let late = leftovers::end(left, &rules.map, permit);
+    if supervisor.status.is_none() {
+        log::error!(
+            "the child with pid {} has gone, and nobody knows how: its status was taken by somebody else (a debugger?)",
+            child.pid
+        );
+    }
     Outcome {
-        status,
+        status: supervisor.status,
         stop: supervisor.stop.or(late),
     }
 }
@@ -101,22 +109,42 @@ struct Supervisor<'a> {
     child: Child,
     rules: &'a Supervision,
     permit: &'a Permit,
+    /// The first signal that ends the run.
     stop: Option<i32>,
+    /// When the last stop came.
+    stopped_at: Option<Instant>,
+    /// Who has had a stop with the group.
+    told: Told,
+    ended: bool,
     status: Option<ExitStatus>,
     delay: Delay,
-    kill_at: Option<Instant>,
-    /// The child was seen to be stopped. It may have been continued since by somebody else.
-    stopped: bool,
+    kill: Kill,
+    /// When to look whether a shell that was told to stop still waits.
+    warn_at: Option<Instant>,
+    /// When to ask once more how the children are, after an answer that can't be.
+    retry_at: Option<Instant>,
+    retries: u32,
+    /// The child was seen to be stopped, as by Ctrl-Z. It may have been continued since by somebody else.
+    paused: bool,
     /// The last that was forwarded of a terminal's stops and CONT was a stop.
     told_to_pause: bool,
 }
 
-/// The state of `--stop-delay`.
+/// When everything is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Delay {
-    None,
-    Until(Instant),
-    Over,
+enum Kill {
+    Never,
+    At(Instant),
+    Done,
+}
+
+impl Kill {
+    fn deadline(self) -> Option<Instant> {
+        match self {
+            Self::At(at) => Some(at),
+            Self::Never | Self::Done => None,
+        }
+    }
 }
 
 impl Supervisor<'_> {
@@ -135,51 +163,115 @@ impl Supervisor<'_> {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        let delay = if let Delay::Until(until) = self.delay {
-            Some(until)
-        } else {
-            None
-        };
-        delay.into_iter().chain(self.kill_at).min()
+        let deadlines = [
+            self.delay.deadline(),
+            self.kill.deadline(),
+            self.warn_at,
+            self.retry_at,
+        ];
+        deadlines.into_iter().flatten().min()
     }
 
     fn on_deadline(&mut self) {
         let now = Instant::now();
-        if let Delay::Until(until) = self.delay
-            && until <= now
+        let is_over = |deadline: Option<Instant>| deadline.is_some_and(|at| at <= now);
+        if let Delay::Until(at, number) = self.delay
+            && at <= now
         {
-            self.end_delay();
+            self.delay = Delay::Over;
+            self.forward(number);
         }
-        if self.kill_at.is_some_and(|at| at <= now) {
-            self.kill_at = None;
-            log::warn!(
-                "it did not end within the stop timeout: sending SIGKILL to its process group"
-            );
-            let _ = sys::kill(self.job(), libc::SIGKILL);
+        if is_over(self.kill.deadline()) {
+            self.end_by_force();
         }
+        if is_over(self.retry_at) {
+            self.reap();
+        }
+        if is_over(self.warn_at) {
+            self.warn_at = None;
+            self.warn_of_shell();
+        }
+    }
+
+    /// The stop timeout is over.
+    fn end_by_force(&mut self) {
+        self.kill = Kill::Done;
+        let victims = processes::names(&processes::descendants());
+        self.kill_everyone();
+        log::warn!(
+            "not ended within the stop timeout of {}s: killed {}",
+            self.rules.stop_timeout.unwrap_or_default().as_secs_f32(),
+            if victims.is_empty() {
+                "all of it"
+            } else {
+                &victims
+            }
+        );
     }
 
     /// Kills every process of the child's, wherever it is.
     fn kill_everyone(&self) {
-        let _ = sys::kill(self.job(), libc::SIGKILL);
-        leftovers::signal_all(libc::SIGKILL);
+        let _ = self.child.signal_group(libc::SIGKILL);
+        leftovers::signal_all(self.child.group(), libc::SIGKILL);
     }
 
-    /// The child's process group, or the child alone when that is portero's own.
-    fn job(&self) -> i32 {
-        if self.child.leads_group {
-            -self.child.pid
-        } else {
-            self.child.pid
+    fn warn_of_shell(&self) {
+        if let Some(child) = shell::waits_for(self.child.pid) {
+            log::warn!(
+                "{} (pid {}) is a shell that was told to stop {}s ago and still waits for {child}: a shell does not pass signals on. Start the program by 'exec' in the script, or set --signal-group",
+                processes::name(self.child.pid),
+                self.child.pid,
+                shell::PATIENCE.as_secs()
+            );
         }
     }
 
-    /// How long what is left behind has. Whose permit was withdrawn is not left alone.
-    fn orphan_grace(&self) -> Option<Duration> {
+    /// What is left behind, how long it has, and who of it has been told. Whose permit was withdrawn is not left alone.
+    fn left(&mut self) -> Left {
         if self.permit.is_withdrawn() {
-            return Some(Duration::ZERO);
+            return Left::within(Some(Duration::ZERO));
         }
-        self.rules.orphan_grace
+        let by_key = self.was_ended_by_key();
+        if by_key {
+            self.note_members();
+        }
+        let now = Instant::now();
+        let stopped = by_key || self.stopped_at.is_some_and(|at| now - at <= STOP_LASTS);
+        let mut left = Left::within(self.rules.orphan_grace);
+        left.time = match (left.time, self.rules.stop_timeout) {
+            (Time::Ignored, _) => Time::Ignored,
+            _ if self.kill == Kill::Done => Time::Over,
+            (_, Some(timeout)) if stopped => Time::Until(
+                self.kill.deadline().unwrap_or(now + timeout),
+                "stop timeout",
+                timeout,
+            ),
+            // Nobody but the user at the terminal is there to set a limit after a key.
+            (_, None) if stopped && std::process::id() == 1 && !by_key => Time::Unlimited,
+            (_, None) if stopped => Time::Until(now + STOP_GRACE, "time after a stop", STOP_GRACE),
+            (time, _) => time,
+        };
+        left.told = std::mem::take(&mut self.told);
+        left.group = self.child.group();
+        left
+    }
+
+    /// Whether a terminal's key has ended the child. It goes to the foreground's whole group, and when that is the child's
+    /// own, portero hears nothing of it.
+    fn was_ended_by_key(&self) -> bool {
+        let ended_by = |signal: i32| {
+            self.status.is_some_and(|status| {
+                status.signal() == Some(signal) || status.code() == Some(128 + signal)
+            })
+        };
+        self.child.foreground && (ended_by(libc::SIGINT) || ended_by(libc::SIGQUIT))
+    }
+
+    /// Notes whoever is in the child's group now: a stop goes, or has gone, to all of them.
+    fn note_members(&mut self) {
+        for process in self.child.members() {
+            self.told.insert(&process);
+        }
     }
 
     fn on_signal(
@@ -189,133 +281,137 @@ impl Supervisor<'_> {
             from_kernel,
         }: Arrival,
     ) {
-        let mapped = self.rules.map.apply(number);
-        if super::ends_run(number, &self.rules.map) {
+        let map = &self.rules.map;
+        if ends_run(number, map) {
             self.stop.get_or_insert(number);
         }
-        if number == libc::SIGTERM && self.is_delayed() {
-            return;
+        let stops = is_stop(number, map);
+        if stops {
+            self.stopped_at = Some(Instant::now());
         }
         // A key: the terminal sent it to the whole group, so the child has it already. A hang-up, HUP and CONT, goes to
         // the leader of the session alone (`setsid(2)`), which portero may be.
-        let is_key = !matches!(number, libc::SIGHUP | libc::SIGCONT);
-        if from_kernel && is_key && !self.child.leads_group {
+        let is_key = from_kernel && !matches!(number, libc::SIGHUP | libc::SIGCONT);
+        if is_key && !self.child.leads_group {
+            if stops {
+                self.note_members();
+            }
             return;
         }
-        self.forward(number, mapped);
-    }
-
-    /// Whether this SIGTERM starts the delay. A second one ends it.
-    fn is_delayed(&mut self) -> bool {
-        let Some(delay) = self.rules.stop_delay else {
-            return false;
-        };
-        match self.delay {
-            Delay::None => {
-                self.delay = Delay::Until(Instant::now() + delay);
-                true
-            }
-            Delay::Until(_) => {
-                self.delay = Delay::Over;
-                false
-            }
-            Delay::Over => false,
+        let on_terminal = self.child.terminal.is_some();
+        if stops
+            && self
+                .delay
+                .holds_back(number, self.rules.stop_delay, on_terminal)
+        {
+            return;
         }
+        self.forward(number);
     }
 
-    fn end_delay(&mut self) {
-        self.delay = Delay::Over;
-        self.forward(libc::SIGTERM, self.rules.map.apply(libc::SIGTERM));
-    }
-
-    fn forward(&mut self, number: i32, mapped: Option<i32>) {
-        let Some(mapped) = mapped else { return };
+    fn forward(&mut self, number: i32) {
+        let Some(mapped) = self.rules.map.apply(number) else {
+            return;
+        };
         if mapped == libc::SIGCONT {
-            self.give_terminal();
+            self.child.give_terminal();
             self.told_to_pause = false;
         } else if signals::is_terminal_stop(mapped) {
             self.told_to_pause = true;
         }
-        let asks_to_stop = signals::is_stop_request(number) || signals::is_stop_request(mapped);
-        if asks_to_stop {
-            // SIGTERM (15) comes before the SIGCHLD (17) that tells of a stopped child.
-            self.reap();
-            if self.status.is_some() {
-                return;
-            }
+        let stops = is_stop(number, &self.rules.map);
+        if stops && self.rules.group {
+            self.note_members();
         }
         // A shell's job is stopped and continued as a whole.
-        let target = if self.rules.group || signals::is_job_control(mapped) {
-            self.job()
+        let whole = self.rules.group || self.child.leads_group && signals::is_job_control(mapped);
+        let sent = if whole {
+            self.child.signal_group(mapped)
         } else {
-            self.child.pid
+            self.child.signal(mapped)
         };
-        if let Err(error) = sys::kill(target, mapped) {
+        if stops {
+            self.after_stop();
+        }
+        if let Err(error) = sent {
             log::debug!("{} could not be forwarded: {error}", signals::name(mapped));
         }
-        if !asks_to_stop {
-            return;
-        }
+    }
+
+    /// A stop was forwarded.
+    fn after_stop(&mut self) {
         // A stopped child could not act on it (systemd does the same: systemd.kill(5), KillSignal=).
-        if std::mem::take(&mut self.stopped) {
-            let _ = sys::kill(target, libc::SIGCONT);
+        self.child
+            .continue_stopped(std::mem::take(&mut self.paused));
+        let now = Instant::now();
+        if let (Kill::Never, Some(timeout)) = (self.kill, self.rules.stop_timeout) {
+            self.kill = Kill::At(now + timeout);
         }
-        if self.kill_at.is_none() {
-            self.kill_at = self
-                .rules
-                .stop_timeout
-                .map(|timeout| Instant::now() + timeout);
+        if self.warn_at.is_none() && !self.rules.group && shell::is_shell(self.child.pid) {
+            self.warn_at = Some(now + shell::PATIENCE);
         }
     }
 
     fn reap(&mut self) {
-        while let Children::Changed(change) = sys::next_change() {
-            let status = ExitStatus::from_raw(change.status);
-            if change.pid == self.child.pid {
-                match status.stopped_signal() {
-                    Some(signal) => self.on_stop(signal),
-                    None => self.status = Some(status),
+        self.retry_at = None;
+        loop {
+            match sys::next_change() {
+                Children::Changed(change) if change.pid == self.child.pid => {
+                    let status = ExitStatus::from_raw(change.status);
+                    if let Some(signal) = status.stopped_signal() {
+                        self.on_pause(signal);
+                    } else {
+                        (self.ended, self.status) = (true, Some(status));
+                    }
                 }
+                Children::Changed(_) => {}
+                Children::Unchanged => return,
+                Children::None | Children::Unknown => return self.on_failed_wait(),
             }
+        }
+    }
+
+    /// `wait(2)` says that there is no child, though nobody has heard of its end. It is asked again for a while, and when
+    /// the child has really gone, somebody else has its status.
+    fn on_failed_wait(&mut self) {
+        if self.ended {
+            return;
+        }
+        let has_gone = self.child.signal(0).is_err();
+        let runs = processes::look_at(self.child.pid).is_some_and(|process| !process.has_ended());
+        self.retries += 1;
+        if has_gone || self.retries > RETRIES && !runs {
+            self.ended = true;
+        } else {
+            self.retry_at = Some(Instant::now() + RETRY);
         }
     }
 
     /// The child was stopped as a job is: then portero stops too, so that the shell that started it notices. As PID 1
     /// or in an orphaned process group it does not, as nobody could continue it; and nobody could continue the child,
     /// so that a Ctrl-Z does nothing there, as it does to a child without portero.
-    fn on_stop(&mut self, signal: i32) {
-        self.stopped = true;
+    ///
+    /// A program that handles Ctrl-Z stops itself by SIGSTOP, in the foreground; a SIGSTOP elsewhere is a debugger's or an
+    /// administrator's, and means the child alone.
+    fn on_pause(&mut self, signal: i32) {
+        self.paused = true;
+        let by_itself =
+            signal == libc::SIGSTOP && std::process::id() != 1 && self.child.is_in_foreground();
         // After a resumption SIGCHLD (17) comes before SIGCONT (18) and reports the old stop.
-        if !signals::is_terminal_stop(signal) || sys::pending_signals().contains(libc::SIGCONT) {
+        if !(signals::is_terminal_stop(signal) || by_itself)
+            || sys::pending_signals().contains(libc::SIGCONT)
+        {
             return;
         }
         let was_foreground = self.child.foreground;
-        self.take_terminal();
+        self.child.take_terminal();
         sys::stop_self();
         if was_foreground && !sys::pending_signals().contains(libc::SIGCONT) {
-            self.give_terminal();
+            self.child.give_terminal();
             if signal == libc::SIGTSTP && !self.told_to_pause {
-                let _ = sys::kill(-self.child.pid, libc::SIGCONT);
-                self.stopped = false;
+                let _ = self.child.signal_group(libc::SIGCONT);
+                self.paused = false;
             }
-        }
-    }
-
-    /// Puts the child in the foreground when portero is: at the start of a job, and when a shell continues it there. A
-    /// child in portero's own group is there with portero.
-    fn give_terminal(&mut self) {
-        let terminal = self.child.terminal.filter(|_| self.child.leads_group);
-        if let Some(terminal) = terminal.filter(|terminal| terminal.is_ours()) {
-            terminal.give_to(self.child.pid);
-            self.child.foreground = true;
-        }
-    }
-
-    /// Takes the foreground back from the child, if it was given it.
-    fn take_terminal(&mut self) {
-        if let Some(terminal) = self.child.terminal.filter(|_| self.child.foreground) {
-            terminal.take_back();
-            self.child.foreground = false;
         }
     }
 }

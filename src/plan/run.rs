@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use super::{HEALTH_TARGETS, MigratePlan, RunPlan, Stage, WaitPlan, identity, supervision};
 use crate::cli::{CHILD_ONLY_IS_GONE, OPTIONS, Opt, is_own_variable, options_of};
 use crate::exit::Failure;
+use crate::init::stops;
 use crate::init::supervise::Supervision;
 use crate::settings::Settings;
 use crate::setup::environment::{Environment, Resolved};
@@ -70,7 +71,6 @@ impl RunPlan {
             Opt::User,
             Opt::Chown,
             Opt::KeepCap,
-            Opt::MapSignal,
             Opt::MapExit,
             Opt::StopDelay,
             Opt::Exec,
@@ -80,18 +80,22 @@ impl RunPlan {
         for opt in done {
             environment.remove(OPTIONS[*opt as usize].variable());
         }
+        let map = stops::handed_down(&self.supervision.map)
+            .describe()
+            .join(" ");
+        environment.set(OPTIONS[Opt::MapSignal as usize].variable(), map);
         if stage == Stage::Migrate {
-            // `--signal-group` is COMMAND's: a migration is told as a whole.
+            // A migration is told as a whole, whatever COMMAND is.
             environment.set(OPTIONS[Opt::SignalGroup as usize].variable(), "1");
             environment.remove(OPTIONS[Opt::Wait as usize].variable());
         }
         environment
     }
 
-    /// How a stage is supervised: it maps and delays for itself what it needs to, and takes all else as it comes.
+    /// How a stage is supervised: it gets all as it comes, and maps for itself.
     pub fn stage_supervision(&self) -> Supervision {
         Supervision {
-            map: self.supervision.map.drops(),
+            map: stops::as_received(&self.supervision.map),
             ..Supervision::default()
         }
     }

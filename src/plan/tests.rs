@@ -329,7 +329,10 @@ fn a_stage_gets_what_was_typed_as_variables_and_nothing_that_is_done() {
         ("PORTERO_LOCK_NAME", Some("mine")),
         ("PORTERO_USER", None),
         ("PORTERO_DEFAULT", None),
-        ("PORTERO_MAP_SIGNAL", None),
+        (
+            "PORTERO_MAP_SIGNAL",
+            Some("SIGINT=SIGTERM SIGQUIT=SIGTERM SIGTERM=SIGTERM SIGRTMIN+3=SIGTERM"),
+        ),
         ("PORTERO_STOP_DELAY", None),
         ("A", Some("b")),
     ];

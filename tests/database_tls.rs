@@ -226,7 +226,7 @@ fn what_is_wrong_with_tls_is_said_with_the_remedy() {
             "chain",
             tls.url("postgres", "sslmode=disable&channel_binding=require"),
             125,
-            "channel binding",
+            "channel_binding=require, and there is no TLS",
         ),
         (
             "chain",

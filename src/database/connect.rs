@@ -2,28 +2,28 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use rustls::ClientConfig;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
-use tokio_postgres::config::{SslMode as Negotiation, SslNegotiation};
-use tokio_postgres::tls::MakeTlsConnect;
-use tokio_postgres::{Client, Config, Error, SimpleQueryMessage};
-use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_postgres::config::SslMode as Negotiation;
+use tokio_postgres::{Client, Config, Error, NoTls, SimpleQueryMessage};
 
-use super::diagnosis::{HUNG_UP, Trouble, is_gibberish, tls_error};
+use super::diagnosis::{HUNG_UP, Trouble};
 use super::endpoint::{Endpoint, Reasons, Socket, resolve, server_name};
+use super::login::{self, Authenticated, Credentials, Failure};
+use super::secure::{Way, secure};
 use super::stranger;
 use super::url::{PostgresUrl, SessionAttributes};
+use super::wire::Stream;
 use crate::probe::tls::SslMode;
 use crate::sys;
 
-/// `28000`, invalid authorization specification: what `pg_hba.conf` says to a connection without TLS, or with it.
-const NOT_THIS_WAY: &str = "28000";
+/// A wait tries many times and says it once.
+static GIVEN_UP: Once = Once::new();
 
 /// What is said of a server that is connected to and does not answer in time.
 const SILENT: &str = "it accepts the connection and does not answer in time (ETIMEDOUT)";
@@ -35,7 +35,8 @@ const SECOND_LOOK: Duration = Duration::from_secs(1);
 pub struct Connector<'a> {
     url: &'a PostgresUrl,
     user: String,
-    tls: MakeRustlsConnect,
+    /// None where none of the servers is spoken to by TLS.
+    tls: Option<Arc<ClientConfig>>,
     application_name: &'a str,
     /// Whether `application_name` goes before the URL's.
     rename: bool,
@@ -50,10 +51,6 @@ pub struct Login {
     pub socket: OwnedFd,
 }
 
-/// A connection below Postgres' protocol.
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
-
 impl<'a> Connector<'a> {
     /// Reads the files that the URL names. `application_name` is for servers unless the URL has one.
     ///
@@ -61,15 +58,15 @@ impl<'a> Connector<'a> {
     /// A certificate that can't be read, or no user to log in as: what no waiting can change.
     pub fn new(url: &'a PostgresUrl, application_name: &'a str) -> Result<Self, String> {
         let user = url.login()?;
-        let config = if url.may_use_tls() {
-            url.tls.client_config()
+        let tls = if url.may_use_tls() {
+            Some(Arc::new(url.tls.client_config()?))
         } else {
-            unverified()
-        }?;
+            None
+        };
         Ok(Self {
             url,
             user,
-            tls: MakeRustlsConnect::new(config),
+            tls,
             application_name,
             rename: false,
         })
@@ -160,58 +157,55 @@ impl<'a> Connector<'a> {
         end: Instant,
         ended: Option<&Arc<Notify>>,
     ) -> Result<Login, Trouble> {
-        let mode = match endpoint.socket {
-            Socket::Unix(_) => SslMode::Disable,
-            Socket::Tcp(_) => self.url.tls.mode,
+        let mode = match (&endpoint.socket, &self.tls) {
+            (Socket::Unix(_), _) | (_, None) => SslMode::Disable,
+            (Socket::Tcp(_), Some(_)) => self.url.tls.mode,
         };
         let (first, second) = match mode {
-            SslMode::Disable => (Negotiation::Disable, None),
-            SslMode::Allow => (Negotiation::Disable, Some(Negotiation::Require)),
-            SslMode::Prefer => (Negotiation::Prefer, Some(Negotiation::Disable)),
-            _ => (Negotiation::Require, None),
+            SslMode::Disable => (Way::Plain, None),
+            SslMode::Allow => (Way::Plain, Some(Way::Tls)),
+            SslMode::Prefer => (Way::TlsWhereItIs, Some(Way::Plain)),
+            _ if self.url.tls.direct => (Way::DirectTls, None),
+            _ => (Way::Tls, None),
         };
-        let error = match self.start(endpoint, first, end, ended).await? {
+        let failure = match self.start(endpoint, first, end, ended).await {
             Ok(login) => return Ok(login),
-            Err(error) => error,
+            Err(failure) => failure,
         };
-        if let Some(stranger) = self.stranger(&error, endpoint).await {
+        if let Some(stranger) = stranger(&failure, endpoint).await {
             return Err(stranger);
         }
         // libpq tries the other way after any error; a wrong password is wrong either way, and would count twice.
-        let other_way = tls_error(&error).is_some()
-            || error.code().is_some_and(|code| code.code() == NOT_THIS_WAY);
-        let Some(second) = second.filter(|_| other_way) else {
-            return Err(self.explain(&error));
+        let Some(second) = second.filter(|_| failure.other_way) else {
+            return Err(self.explain(failure.trouble));
         };
-        let started = self.start(endpoint, second, end, ended).await;
-        let started = started.and_then(|login| login.map_err(|again| Trouble::from(&again)));
-        started.map_err(|again| {
-            let before = Trouble::from(&error);
-            let how = if second == Negotiation::Disable {
-                "without TLS"
-            } else {
-                "with TLS"
-            };
-            again.map(|reason| format!("{}; {how}: {reason}", before.reason()))
-        })
-    }
-
-    /// What is there instead of PostgreSQL, when that is what an error comes from.
-    async fn stranger(&self, error: &Error, endpoint: &Endpoint<'_>) -> Option<Trouble> {
-        match endpoint.socket {
-            Socket::Tcp(address) if is_gibberish(error) => {
-                let end = Instant::now() + SECOND_LOOK;
-                let who = stranger::identify(address, endpoint.server.port, end).await?;
-                Some(Trouble::Refused(who))
+        let before = failure.trouble;
+        match self.start(endpoint, second, end, ended).await {
+            Ok(login) if second == Way::Plain => {
+                let reason = before.reason();
+                GIVEN_UP.call_once(|| {
+                    log::warn!(
+                        "the database is used without TLS, as sslmode=prefer allows: {reason}"
+                    );
+                });
+                Ok(login)
             }
-            _ => None,
+            Ok(login) => Ok(login),
+            Err(again) => {
+                let how = if second == Way::Plain {
+                    "without TLS"
+                } else {
+                    "with TLS"
+                };
+                let again = again.trouble;
+                Err(again.map(|reason| format!("{}; {how}: {reason}", before.reason())))
+            }
         }
     }
 
     /// What an error means, with what `sslnegotiation=direct` may have to do with it.
-    fn explain(&self, error: &Error) -> Trouble {
-        let trouble = Trouble::from(error);
-        let hung_up = trouble.reason() == HUNG_UP || is_gibberish(error);
+    fn explain(&self, trouble: Trouble) -> Trouble {
+        let hung_up = trouble.reason() == HUNG_UP || trouble.reason().contains("speak TLS");
         if !self.url.tls.direct || !hung_up {
             return trouble;
         }
@@ -223,24 +217,25 @@ impl<'a> Connector<'a> {
     async fn start(
         &self,
         endpoint: &Endpoint<'_>,
-        negotiation: Negotiation,
+        way: Way,
         end: Instant,
         ended: Option<&Arc<Notify>>,
-    ) -> Result<Result<Login, Error>, Trouble> {
+    ) -> Result<Login, Failure> {
         let opened = match timeout(connecting(end), open(endpoint)).await {
             Ok(opened) => opened,
             Err(_) => Err(io::ErrorKind::TimedOut.into()),
         };
-        let (stream, socket) = opened.map_err(|error| Trouble::from(&error))?;
-        let Ok(tls) = MakeTlsConnect::<Box<dyn Stream>>::make_tls_connect(
-            &mut self.tls.clone(),
-            &endpoint.name,
-        );
-        let config = self.config(endpoint, negotiation);
-        let (client, connection) = match config.connect_raw(stream, tls).await {
-            Ok(connected) => connected,
-            Err(error) => return Ok(Err(error)),
-        };
+        // A reset of the attempt itself says nothing of who is there.
+        let (stream, socket) = opened.map_err(|error| Failure::from(Trouble::from(&error)))?;
+        let mut secured = secure(stream, way, &endpoint.name, self.tls.as_ref()).await?;
+        login::log_in(&mut secured, &self.credentials(endpoint)).await?;
+        // It is in already: what it is told here is for nobody.
+        let mut config = Config::new();
+        config.user(&self.user).ssl_mode(Negotiation::Disable);
+        let (client, connection) = config
+            .connect_raw(Authenticated::new(secured.stream), NoTls)
+            .await
+            .map_err(|error| Failure::from(Trouble::from(&error)))?;
         let ended = ended.cloned();
         tokio::spawn(async move {
             if let Err(error) = connection.await {
@@ -253,36 +248,49 @@ impl<'a> Connector<'a> {
                 ended.notify_one();
             }
         });
-        Ok(Ok(Login { client, socket }))
+        Ok(Login { client, socket })
     }
 
-    fn config(&self, endpoint: &Endpoint<'_>, negotiation: Negotiation) -> Config {
+    fn credentials(&self, endpoint: &Endpoint<'_>) -> Credentials<'_> {
         let named = self
             .url
             .application_name
             .as_deref()
             .filter(|_| !self.rename);
-        let application_name = named.unwrap_or(self.application_name);
-        let mut config = Config::new();
-        config
-            .user(&self.user)
-            .dbname(self.url.database.as_ref().unwrap_or(&self.user))
-            .application_name(application_name)
-            .ssl_mode(negotiation)
-            .channel_binding(self.url.channel_binding);
-        if let Some(password) =
+        let mut parameters = vec![
+            ("user", self.user.as_str()),
+            (
+                "database",
+                self.url.database.as_deref().unwrap_or(&self.user),
+            ),
+            ("application_name", named.unwrap_or(self.application_name)),
+        ];
+        parameters.extend(
             self.url
-                .password_for(&endpoint.name, endpoint.server.port, &self.user)
-        {
-            config.password(password);
+                .options
+                .as_deref()
+                .map(|options| ("options", options)),
+        );
+        Credentials {
+            parameters,
+            user: &self.user,
+            password: self
+                .url
+                .password_for(&endpoint.name, endpoint.server.port, &self.user),
+            methods: self.url.methods,
+            binding: self.url.channel_binding,
         }
-        if let Some(options) = &self.url.options {
-            config.options(options);
+    }
+}
+
+/// What is there instead of PostgreSQL, when that is what a failure comes from.
+async fn stranger(failure: &Failure, endpoint: &Endpoint<'_>) -> Option<Trouble> {
+    match endpoint.socket {
+        Socket::Tcp(address) if failure.is_strange => {
+            let end = Instant::now() + SECOND_LOOK;
+            stranger::identify(address, endpoint.server.port, end).await
         }
-        if self.url.tls.direct && negotiation == Negotiation::Require {
-            config.ssl_negotiation(SslNegotiation::Direct);
-        }
-        config
+        _ => None,
     }
 }
 
@@ -303,15 +311,6 @@ async fn open(endpoint: &Endpoint<'_>) -> io::Result<(Box<dyn Stream>, OwnedFd)>
             (Box::new(stream), socket)
         }
     })
-}
-
-/// For connections that never speak TLS: tokio-postgres wants a connector all the same.
-fn unverified() -> Result<ClientConfig, String> {
-    crate::probe::tls::client_config(
-        &crate::probe::Verification::default(),
-        &crate::probe::tls::OwnFiles::default(),
-        false,
-    )
 }
 
 /// When the next of `left` tries must be over, so that one dead host does not use up everyone's time.

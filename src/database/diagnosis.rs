@@ -4,8 +4,8 @@ use std::error::Error as _;
 use std::io;
 
 use tokio_postgres::Error;
-use tokio_postgres::error::DbError;
 
+use super::login::Failure;
 use crate::probe::{tls, words};
 
 /// Longest message of a server that is passed on, in characters.
@@ -19,9 +19,6 @@ const SWALLOWED: &str = "no answer to the attempt to connect: a firewall drops i
 
 /// tokio-postgres' codec, when the end comes amid a message.
 const CUT_SHORT: &str = "bytes remaining on stream";
-
-/// tokio-postgres, when the answer to its request for TLS is anything but yes.
-const NO_TLS: &str = "server does not support TLS";
 
 /// Why the database could not be used. The text has the SQLSTATE or the errno in it, and no password.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,36 +46,70 @@ impl Trouble {
     }
 }
 
+/// An `ErrorResponse`, as far as it matters (PostgreSQL manual, 55.8 "Error and Notice Message Fields").
+#[derive(Debug, Default)]
+pub(super) struct Answer {
+    code: String,
+    message: String,
+    /// The function in the server's source that said it: it is never translated.
+    routine: String,
+}
+
+impl Answer {
+    /// Fields, each a letter and a text that ends in NUL.
+    pub(super) fn parse(body: &[u8]) -> Self {
+        let mut answer = Self::default();
+        for field in body.split(|byte| *byte == 0) {
+            let Some((kind, text)) = field.split_first() else {
+                break;
+            };
+            let text = || String::from_utf8_lossy(text).into_owned();
+            match kind {
+                b'C' => answer.code = text(),
+                b'M' => answer.message = text(),
+                b'R' => answer.routine = text(),
+                _ => {}
+            }
+        }
+        answer
+    }
+}
+
+impl From<Answer> for Failure {
+    /// `pg_hba.conf` refuses a way by 28000, PgBouncer by 08P01; a password, or what stands for it, is refused by
+    /// another function of the server's.
+    fn from(answer: Answer) -> Self {
+        let other_way = ["28000", "08P01"].contains(&answer.code.as_str());
+        Self {
+            other_way: other_way && answer.routine != "auth_failed",
+            ..from_answer(&answer.code, &answer.message).into()
+        }
+    }
+}
+
 impl From<&Error> for Trouble {
     fn from(error: &Error) -> Self {
         if let Some(answer) = error.as_db_error() {
-            return from_answer(answer);
-        }
-        if let Some(tls) = tls_error(error) {
-            return Self::Refused(tls::explain(tls, "sslrootcert", "sslcert and sslkey"));
+            return from_answer(answer.code().code(), answer.message());
         }
         if error.is_closed() {
             return Self::NotYet(HUNG_UP.into());
         }
-        let Some(source) = error.source() else {
-            return Self::NotYet(error.to_string());
-        };
-        if let Some(io) = source.downcast_ref::<io::Error>() {
-            return Self::from(io);
-        }
-        // tokio-postgres keeps its kinds to itself: what is left is its own words about TLS and authentication.
-        match source.to_string().as_str() {
-            "password missing" => Self::Refused(
-                "the server asks for a password, and none is given (URL, PGPASSWORD, ~/.pgpass)"
-                    .into(),
-            ),
-            text => Self::Refused(text.to_owned()),
+        match error.source() {
+            None => Self::NotYet(error.to_string()),
+            Some(source) => match source.downcast_ref::<io::Error>() {
+                Some(io) => Self::from(io),
+                None => Self::Refused(source.to_string()),
+            },
         }
     }
 }
 
 impl From<&io::Error> for Trouble {
     fn from(error: &io::Error) -> Self {
+        if let Some(tls) = tls_error(error) {
+            return Self::Refused(tls::explain(tls, "sslrootcert", "sslcert and sslkey"));
+        }
         let ended = error.kind() == io::ErrorKind::UnexpectedEof || error.to_string() == CUT_SHORT;
         Self::NotYet(match error.kind() {
             _ if ended => HUNG_UP.into(),
@@ -89,37 +120,12 @@ impl From<&io::Error> for Trouble {
 }
 
 /// The TLS error inside, when that is what it was.
-pub(super) fn tls_error(error: &Error) -> Option<&rustls::Error> {
-    error
-        .source()?
-        .downcast_ref::<io::Error>()?
-        .get_ref()?
-        .downcast_ref()
+pub(super) fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
 }
 
-/// Whether the answer was none that PostgreSQL gives: something else may be there.
-pub(super) fn is_gibberish(error: &Error) -> bool {
-    if let Some(tls) = tls_error(error) {
-        return matches!(tls, rustls::Error::InvalidMessage(_));
-    }
-    let Some(source) = error.source().filter(|_| error.as_db_error().is_none()) else {
-        return false;
-    };
-    match source.downcast_ref::<io::Error>() {
-        Some(io) => {
-            matches!(
-                io.kind(),
-                io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
-            ) || io.to_string() == CUT_SHORT
-        }
-        None => source.to_string() == NO_TLS,
-    }
-}
-
-fn from_answer(answer: &DbError) -> Trouble {
-    let code = answer.code().code();
-    let message: String = answer
-        .message()
+fn from_answer(code: &str, message: &str) -> Trouble {
+    let message: String = message
         .chars()
         .map(|c| if c.is_control() { ' ' } else { c })
         .take(LONGEST_MESSAGE)

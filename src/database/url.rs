@@ -4,6 +4,7 @@
 //! knows no `PG…` variables; so the URL is read here, and `connect` builds its `Config` from the result.
 
 mod keywords;
+mod methods;
 pub mod service;
 mod syntax;
 #[cfg(test)]
@@ -20,6 +21,8 @@ use crate::probe::tls::{self, SslMode, TlsSettings, TrustedRoots};
 use crate::setup::environment::Environment;
 
 use keywords::Keywords;
+
+pub(super) use methods::Methods;
 
 /// libpq's default port.
 const DEFAULT_PORT: u16 = 5432;
@@ -72,6 +75,8 @@ pub struct PostgresUrl {
     pub(super) database: Option<String>,
     pub(super) tls: TlsSettings,
     pub(super) channel_binding: ChannelBinding,
+    /// `require_auth`.
+    pub(super) methods: Methods,
     pub(super) application_name: Option<String>,
     pub(super) options: Option<String>,
     /// For one address of one server; None is no limit of its own.
@@ -96,6 +101,9 @@ impl PostgresUrl {
             tls: tls_settings(&keywords, home.clone())?,
             home,
             channel_binding: channel_binding(&keywords)?,
+            methods: keywords
+                .get("require_auth")
+                .map_or(Ok(Methods::ALL), Methods::parse)?,
             application_name: keywords.owned("application_name"),
             options: keywords.owned("options"),
             connect_timeout: connect_timeout(&keywords),

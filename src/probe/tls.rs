@@ -2,6 +2,7 @@
 //!
 //! rustls always gets its provider (ring) by hand; there is no process-wide default.
 
+mod binding;
 pub mod certificate;
 mod identity;
 mod refusals;
@@ -19,6 +20,7 @@ use rustls::{ClientConfig, SupportedProtocolVersion};
 use super::Verification;
 use trust::{Names, Trust};
 
+pub use binding::end_point;
 pub use refusals::explain;
 
 /// A wait tries many times and says it once.

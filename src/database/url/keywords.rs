@@ -7,7 +7,7 @@ use super::service;
 use super::syntax::{Address, Parts, check_port};
 
 /// Keywords that mean something here, and the variable that stands in for each.
-const KEYWORDS: [(&str, &str); 18] = [
+const KEYWORDS: [(&str, &str); 19] = [
     ("service", "PGSERVICE"),
     ("host", "PGHOST"),
     ("hostaddr", "PGHOSTADDR"),
@@ -22,6 +22,7 @@ const KEYWORDS: [(&str, &str); 18] = [
     ("sslkey", "PGSSLKEY"),
     ("sslnegotiation", "PGSSLNEGOTIATION"),
     ("channel_binding", "PGCHANNELBINDING"),
+    ("require_auth", "PGREQUIREAUTH"),
     ("application_name", "PGAPPNAME"),
     ("options", "PGOPTIONS"),
     ("connect_timeout", "PGCONNECT_TIMEOUT"),
@@ -180,7 +181,7 @@ fn ssl_word(value: &str) -> String {
 }
 
 /// Parameters of libpq and of drivers that mean nothing to a login.
-const PASSED_OVER: [&str; 46] = [
+const PASSED_OVER: [&str; 45] = [
     "charset",
     "client_encoding",
     "connection_limit",
@@ -204,7 +205,6 @@ const PASSED_OVER: [&str; 46] = [
     "pool_timeout",
     "prepared_statement_cache_size",
     "replication",
-    "require_auth",
     "requirepeer",
     "requiressl",
     "schema",

@@ -1,0 +1,326 @@
+//! Startup and authentication by portero itself, as libpq does them (PostgreSQL manual, 55.2.1 "Start-Up"); the session
+//! is tokio-postgres' business then.
+//!
+//! tokio-postgres has this, too, but can't be told which methods are allowed (`require_auth`), does not tell whether it
+//! was asked for a password before it was refused, refuses SCRAM of more than 100,000 iterations and hashes without a
+//! pause. A fork of two crates would have to be kept; this is the protocol's smallest part, and it has not changed since
+//! 2017. What has logged in is handed over behind [`Authenticated`], to which tokio-postgres sends its own startup
+//! message, and which answers that it is in.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use postgres_protocol::authentication::md5_hash;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_postgres::config::ChannelBinding;
+
+use super::diagnosis::Trouble;
+use super::scram::Scram;
+use super::stranger;
+use super::url::Methods;
+use super::wire::{self, Message, Stream, Unread};
+
+const SCRAM: &str = "SCRAM-SHA-256";
+const SCRAM_PLUS: &str = "SCRAM-SHA-256-PLUS";
+
+/// Who logs in, and how he may.
+pub(super) struct Credentials<'a> {
+    pub(super) parameters: Vec<(&'a str, &'a str)>,
+    pub(super) user: &'a str,
+    pub(super) password: Option<String>,
+    pub(super) methods: Methods,
+    pub(super) binding: ChannelBinding,
+}
+
+/// A connection with TLS or without.
+pub(super) struct Secured {
+    pub(super) stream: Box<dyn Stream>,
+    /// The data of `tls-server-end-point` (RFC 5929), with TLS, where the certificate has a hash to make it of.
+    pub(super) end_point: Option<Vec<u8>>,
+}
+
+/// Why there is no login.
+pub(super) struct Failure {
+    pub(super) trouble: Trouble,
+    /// Whether the server said so before it asked for authentication: then it may be tried with TLS instead of without,
+    /// or the other way round. Later, it would count twice, and a password might go in clear.
+    pub(super) other_way: bool,
+    /// Whether something else may be there than PostgreSQL.
+    pub(super) is_strange: bool,
+}
+
+impl From<Trouble> for Failure {
+    fn from(trouble: Trouble) -> Self {
+        Self {
+            trouble,
+            other_way: false,
+            is_strange: false,
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self {
+            is_strange: error.kind() == io::ErrorKind::ConnectionReset,
+            ..Trouble::from(&error).into()
+        }
+    }
+}
+
+impl From<Unread> for Failure {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::Failed(error) => error.into(),
+            Unread::Strange(said) => stranger::trouble(&said).into(),
+        }
+    }
+}
+
+fn refused<T>(why: impl Into<String>) -> Result<T, Failure> {
+    Err(Trouble::Refused(why.into()).into())
+}
+
+/// Logs in; on success the server's next messages are its parameters.
+pub(super) async fn log_in(
+    secured: &mut Secured,
+    as_whom: &Credentials<'_>,
+) -> Result<(), Failure> {
+    let mut parameters = vec![("client_encoding", "UTF8")];
+    parameters.extend(&as_whom.parameters);
+    wire::send_startup(&mut secured.stream, &parameters).await?;
+    let mut dialogue = Dialogue {
+        stream: &mut secured.stream,
+        has_asked: false,
+    };
+    let result = dialogue
+        .authenticate(as_whom, secured.end_point.as_deref())
+        .await;
+    let has_asked = dialogue.has_asked;
+    result.map_err(|failure| Failure {
+        other_way: failure.other_way && !has_asked,
+        is_strange: failure.is_strange && !has_asked,
+        ..failure
+    })
+}
+
+struct Dialogue<'a> {
+    stream: &'a mut Box<dyn Stream>,
+    /// Whether the server has asked for authentication, or done without.
+    has_asked: bool,
+}
+
+impl Dialogue<'_> {
+    /// The next message about authentication: its kind and what is behind it.
+    async fn next(&mut self) -> Result<(u32, Vec<u8>), Failure> {
+        loop {
+            match wire::read(self.stream).await {
+                Ok(Message::Authentication(kind, behind)) => {
+                    self.has_asked = true;
+                    return Ok((kind, behind));
+                }
+                Ok(Message::Error(answer)) => return Err(answer.into()),
+                Ok(Message::Other) => {}
+                // In TLS 1.3 a client's certificate is refused after the handshake.
+                Err(Unread::Failed(error)) if super::diagnosis::tls_error(&error).is_some() => {
+                    return Err(Failure {
+                        other_way: true,
+                        ..error.into()
+                    });
+                }
+                Err(unread) => return Err(unread.into()),
+            }
+        }
+    }
+
+    async fn authenticate(
+        &mut self,
+        as_whom: &Credentials<'_>,
+        end_point: Option<&[u8]>,
+    ) -> Result<(), Failure> {
+        let (kind, behind) = self.next().await?;
+        let method = match kind {
+            0 => Methods::NONE,
+            3 => Methods::PASSWORD,
+            5 => Methods::MD5,
+            10 => return self.sasl(as_whom, end_point, &behind).await,
+            2 | 7 => {
+                return refused(
+                    "the server asks for GSSAPI (Kerberos), which portero does not have",
+                );
+            }
+            9 => return refused("the server asks for SSPI (Windows), which portero does not have"),
+            other => {
+                return refused(format!(
+                    "the server asks for authentication of kind {other}, which portero does not know"
+                ));
+            }
+        };
+        as_whom.allow(method)?;
+        if as_whom.binding == ChannelBinding::Require {
+            return refused(
+                "channel_binding=require, and the server authenticates without channel binding",
+            );
+        }
+        if method == Methods::NONE {
+            return Ok(());
+        }
+        let password = as_whom.password()?.as_bytes();
+        let hashed = behind.get(..4).and_then(|salt| salt.try_into().ok());
+        let said = match hashed.filter(|_| method == Methods::MD5) {
+            Some(salt) => md5_hash(as_whom.user.as_bytes(), password, salt),
+            None if method == Methods::MD5 => return refused(BROKEN),
+            None => as_whom.password()?.to_owned(),
+        };
+        wire::send(self.stream, b'p', &[said.as_bytes(), &[0]]).await?;
+        self.end().await
+    }
+
+    async fn sasl(
+        &mut self,
+        as_whom: &Credentials<'_>,
+        end_point: Option<&[u8]>,
+        mechanisms: &[u8],
+    ) -> Result<(), Failure> {
+        let names = mechanisms.split(|byte| *byte == 0);
+        let names: Vec<_> = names.map(String::from_utf8_lossy).collect();
+        let offers = |name| names.iter().any(|offered| offered == name);
+        let end_point = end_point.filter(|_| as_whom.binding != ChannelBinding::Disable);
+        let (mechanism, header, data) = match end_point {
+            Some(data) if offers(SCRAM_PLUS) => (SCRAM_PLUS, "p=tls-server-end-point,,", data),
+            _ if as_whom.binding == ChannelBinding::Require && offers(SCRAM) => {
+                return refused(if end_point.is_some() {
+                    "channel_binding=require, and the server does not offer channel binding"
+                } else {
+                    "channel_binding=require, and there is no TLS whose certificate could be bound"
+                });
+            }
+            // The server must not have taken the offer away: it is told that there would have been a taker.
+            Some(_) if offers(SCRAM) => (SCRAM, "y,,", &[][..]),
+            None if offers(SCRAM) => (SCRAM, "n,,", &[][..]),
+            _ => {
+                let names = names.join(" ");
+                let names = crate::probe::words::printable(names.trim());
+                return refused(format!(
+                    "the server asks for {names}, and portero knows {SCRAM} only"
+                ));
+            }
+        };
+        as_whom.allow(Methods::SCRAM)?;
+        let password = as_whom.password()?;
+        let scram = Scram::new(password, header, data).or_else(refused)?;
+        let first = format!("{header}{}", scram.first());
+        let length = u32::try_from(first.len()).unwrap_or_default().to_be_bytes();
+        let parts: [&[u8]; 4] = [mechanism.as_bytes(), &[0], &length, first.as_bytes()];
+        wire::send(self.stream, b'p', &parts).await?;
+        let (11, challenge) = self.next().await? else {
+            return refused(BROKEN);
+        };
+        let (answer, expected) = scram.answer(&challenge).await.or_else(refused)?;
+        wire::send(self.stream, b'p', &[answer.as_bytes()]).await?;
+        match self.next().await? {
+            (12, proof) if expected.is(&proof) => self.end().await,
+            _ => refused(
+                "the server does not prove that it knows the password: somebody may sit between",
+            ),
+        }
+    }
+
+    async fn end(&mut self) -> Result<(), Failure> {
+        match self.next().await? {
+            (0, _) => Ok(()),
+            _ => refused(BROKEN),
+        }
+    }
+}
+
+const BROKEN: &str = "the server breaks the rules of authentication";
+
+impl Credentials<'_> {
+    fn password(&self) -> Result<&str, Failure> {
+        match &self.password {
+            Some(password) => Ok(password),
+            None => refused(
+                "the server asks for a password, and none is given (URL, PGPASSWORD, ~/.pgpass)",
+            ),
+        }
+    }
+
+    fn allow(&self, method: Methods) -> Result<(), Failure> {
+        if self.methods.contains(method) {
+            return Ok(());
+        }
+        refused(match method {
+            Methods::NONE => "require_auth: the server lets anybody in without authentication",
+            Methods::PASSWORD => {
+                "require_auth: the server asks for the password in clear; it was not sent"
+            }
+            Methods::MD5 => {
+                "require_auth: the server asks for the password's md5 hash; it was not sent"
+            }
+            _ => "require_auth: the server asks for SCRAM-SHA-256",
+        })
+    }
+}
+
+/// A connection that is logged in, to a client that has yet to do it: swallows his startup message, and answers with
+/// `AuthenticationOk`.
+pub(super) struct Authenticated {
+    stream: Box<dyn Stream>,
+    has_started: bool,
+    /// What is left to be read of the answer.
+    answer: &'static [u8],
+}
+
+impl Authenticated {
+    pub(super) fn new(stream: Box<dyn Stream>) -> Self {
+        Self {
+            stream,
+            has_started: false,
+            answer: b"R\0\0\0\x08\0\0\0\0",
+        }
+    }
+}
+
+impl AsyncRead for Authenticated {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.answer.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(context, buffer);
+        }
+        let (now, later) = self
+            .answer
+            .split_at(self.answer.len().min(buffer.remaining()));
+        buffer.put_slice(now);
+        self.answer = later;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Authenticated {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if !self.has_started {
+            // The startup message is the first thing, and all of it, that is written.
+            self.has_started = true;
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.stream).poll_flush(context))?;
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,297 @@
+//! Logins: every method of a real PostgreSQL, what is asked for once only, and servers that ask for what they must not get.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::pedantic,
+    missing_docs
+)]
+
+mod common;
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use common::postgres::{PASSWORD, Postgres};
+use common::{DEADLINE, Finished, Run, Server};
+use ring::{digest, hmac, pbkdf2};
+
+fn healthcheck(url: &str, limit: &str) -> Finished {
+    let finished = Run::portero()
+        .args(["healthcheck", "--timeout", limit, "URL"])
+        .env("URL", url)
+        .finish();
+    finished.assert_never_says(PASSWORD);
+    finished
+}
+
+fn wait(url: &str) -> Finished {
+    let finished = Run::portero()
+        .args(["wait", "--wait-timeout", "2s", "URL"])
+        .env("URL", url)
+        .finish();
+    finished.assert_never_says(PASSWORD);
+    finished
+}
+
+/// What PostgreSQL keeps of a password (its `src/common/scram-common.c`).
+fn verifier(password: &str, iterations: u32) -> String {
+    let salt = b"0123456789abcdef";
+    let mut salted = [0; 32];
+    let rounds = NonZeroU32::new(iterations).unwrap();
+    let algorithm = pbkdf2::PBKDF2_HMAC_SHA256;
+    pbkdf2::derive(algorithm, rounds, salt, password.as_bytes(), &mut salted);
+    let salted = hmac::Key::new(hmac::HMAC_SHA256, &salted);
+    let client = hmac::sign(&salted, b"Client Key");
+    let stored = digest::digest(&digest::SHA256, client.as_ref());
+    let server = hmac::sign(&salted, b"Server Key");
+    format!(
+        "SCRAM-SHA-256${iterations}:{}${}:{}",
+        STANDARD.encode(salt),
+        STANDARD.encode(stored),
+        STANDARD.encode(server)
+    )
+}
+
+#[test]
+fn scram_of_any_number_of_iterations_that_fits_the_time_is_done_and_more_ends_in_time() {
+    let server = Postgres::start();
+    let secret = verifier(PASSWORD, 600_000);
+    server.psql(
+        "postgres",
+        &format!("CREATE ROLE owasp LOGIN PASSWORD '{secret}'"),
+    );
+    healthcheck(&server.url_with("owasp", PASSWORD, "postgres"), "30s").assert_exit(0);
+    healthcheck(&server.url_with("owasp", "wrong", "postgres"), "30s")
+        .assert_exit(1)
+        .assert_stderr_contains("(28P01)");
+
+    let endless = Server::start(|stream| {
+        let mut buffer = [0; 512];
+        let mut read = || {
+            let count = (&stream).read(&mut buffer).unwrap();
+            String::from_utf8_lossy(&buffer[..count]).into_owned()
+        };
+        read();
+        let _ = (&stream).write_all(b"R\0\0\0\x17\0\0\0\x0aSCRAM-SHA-256\0\0");
+        let first = read();
+        let nonce = first.split("r=").nth(1).unwrap();
+        let challenge = format!("r={nonce}more,s=AAAA,i=4000000000");
+        let length = u32::try_from(challenge.len() + 8).unwrap().to_be_bytes();
+        let message = [b"R", &length[..], &[0, 0, 0, 11], challenge.as_bytes()].concat();
+        let _ = (&stream).write_all(&message);
+        let _ = (&stream).read(&mut [0]);
+    });
+    let url = format!(
+        "postgres://u:{PASSWORD}@{}/d?sslmode=disable",
+        endless.address()
+    );
+    let started = Instant::now();
+    healthcheck(&url, "2s").assert_exit(1);
+    wait(&url).assert_exit(124);
+    assert!(started.elapsed() < Duration::from_secs(4) + DEADLINE);
+}
+
+#[test]
+fn each_method_logs_in_where_require_auth_allows_it() {
+    let server = Postgres::options()
+        .hba("host all clear 127.0.0.1/32 password")
+        .hba("host all hashed 127.0.0.1/32 md5")
+        .hba("host all open 127.0.0.1/32 trust")
+        .start();
+    for role in ["clear", "open", "scram"] {
+        server.psql(
+            "postgres",
+            &format!("CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}'"),
+        );
+    }
+    server.psql(
+        "postgres",
+        &format!("SET password_encryption = md5; CREATE ROLE hashed LOGIN PASSWORD '{PASSWORD}'"),
+    );
+    let roles = ["clear", "hashed", "open", "scram"];
+    let table = [
+        ("", [true, true, true, true]),
+        ("scram-sha-256", [false, false, false, true]),
+        ("!password", [false, true, true, true]),
+        ("md5,none", [false, true, true, false]),
+        ("!scram-sha-256,!none", [true, true, false, false]),
+    ];
+    for (methods, good) in table {
+        for (role, good) in roles.iter().zip(good) {
+            let url = server.url_with(role, PASSWORD, "postgres");
+            let finished = Run::portero()
+                .args(["healthcheck", "--timeout", "20s", "URL"])
+                .env("URL", format!("{url}?require_auth={methods}"))
+                .finish();
+            finished.assert_exit(i32::from(!good));
+            let by_variable = Run::portero()
+                .args(["healthcheck", "--timeout", "20s", "URL"])
+                .env("URL", &url)
+                .env("PGREQUIREAUTH", methods)
+                .finish();
+            by_variable.assert_exit(i32::from(!good));
+            if !good {
+                finished.assert_stderr_contains("require_auth: the server");
+            }
+        }
+    }
+    let wrong = format!("{}?require_auth=gss", server.url("postgres"));
+    wait(&wrong)
+        .assert_exit(125)
+        .assert_stderr_contains("require_auth allows nothing that portero has");
+}
+
+/// A server without TLS that asks for authentication of this kind, keeps what comes back, and says no as PostgreSQL does
+/// when LDAP does.
+fn asking(request: &'static [u8], heard: &Arc<Mutex<Vec<u8>>>) -> Server {
+    let heard = Arc::clone(heard);
+    Server::start(move |mut stream| {
+        let mut length = [0; 4];
+        loop {
+            stream.read_exact(&mut length).unwrap();
+            let mut rest = vec![0; u32::from_be_bytes(length) as usize - 4];
+            stream.read_exact(&mut rest).unwrap();
+            if rest.len() != 4 {
+                break;
+            }
+            stream.write_all(b"N").unwrap();
+        }
+        stream.write_all(request).unwrap();
+        let mut answer = [0; 512];
+        if let Ok(count @ 1..) = stream.read(&mut answer) {
+            heard.lock().unwrap().extend(&answer[..count]);
+            let fields =
+                "SFATAL\0C28000\0MLDAP authentication failed for user \"u\"\0Rauth_failed\0\0";
+            let length = u32::try_from(fields.len() + 4).unwrap().to_be_bytes();
+            let message = [b"E", &length[..], fields.as_bytes()].concat();
+            stream.write_all(&message).unwrap();
+        }
+    })
+}
+
+#[test]
+fn a_server_that_asks_for_what_require_auth_forbids_does_not_get_it() {
+    let clear: &[u8] = b"R\0\0\0\x08\0\0\0\x03";
+    let md5: &[u8] = b"R\0\0\0\x0c\0\0\0\x05salt";
+    for (request, methods, gets) in [
+        (clear, "scram-sha-256", false),
+        (clear, "!password", false),
+        (clear, "password", true),
+        (md5, "scram-sha-256", false),
+    ] {
+        for mode in ["disable", "allow", "prefer"] {
+            let heard = Arc::new(Mutex::new(Vec::new()));
+            let server = asking(request, &heard);
+            let url = format!(
+                "postgres://u:{PASSWORD}@{}/d?sslmode={mode}&require_auth={methods}",
+                server.address()
+            );
+            let finished = healthcheck(&url, "20s");
+            finished.assert_exit(1);
+            let heard = heard.lock().unwrap();
+            if gets {
+                // And that once: 28000 after a password is no refusal of the way.
+                assert_eq!(server.connections(), 1, "{finished}");
+                finished
+                    .assert_stderr_contains("LDAP authentication failed for user \"u\" (28000)");
+            } else {
+                assert!(heard.is_empty(), "{heard:?}{finished}");
+                finished.assert_stderr_contains("it was not sent");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_password_is_asked_of_ldap_once_a_try_and_never_goes_in_clear() {
+    // Refuses every BindRequest: invalidCredentials (RFC 4511, 4.2.2).
+    let ldap = Server::start(|mut stream| {
+        let _ = stream.read(&mut [0; 512]);
+        let _ = stream.write_all(b"\x30\x0c\x02\x01\x01\x61\x07\x0a\x01\x31\x04\x00\x04\x00");
+        let _ = stream.read(&mut [0; 512]);
+    });
+    let server = Postgres::options()
+        .tls()
+        .setting("log_connections = on")
+        .hba(&format!(
+            "host all ldapper 127.0.0.1/32 ldap ldapserver=127.0.0.1 ldapport={} ldapprefix=u",
+            ldap.port()
+        ))
+        .start();
+    server.psql("postgres", "CREATE ROLE ldapper LOGIN");
+    for (tries, mode) in ["allow", "prefer", "require"].into_iter().enumerate() {
+        let url = server.url_with("ldapper", PASSWORD, "postgres");
+        healthcheck(&format!("{url}?sslmode={mode}"), "20s")
+            .assert_exit(1)
+            .assert_stderr_contains("LDAP authentication failed for user \"ldapper\" (28000)");
+        assert_eq!(ldap.connections(), tries + 1, "{mode}");
+    }
+}
+
+#[test]
+fn tls_that_is_given_up_under_prefer_is_said_with_the_reason() {
+    let server = Postgres::options()
+        .tls()
+        .setting("ssl_max_protocol_version = 'TLSv1.2'")
+        .setting("ssl_ciphers = 'AES128-SHA'")
+        .start();
+    let url = |mode: &str| format!("{}?sslmode={mode}", server.url("postgres"));
+    wait(&url("prefer"))
+        .assert_exit(0)
+        .assert_stderr_contains("the database is used without TLS, as sslmode=prefer allows: no TLS: it has nothing in common");
+    wait(&url("require"))
+        .assert_exit(125)
+        .assert_stderr_contains("no TLS: it has nothing in common with portero");
+}
+
+#[test]
+fn methods_that_portero_does_not_have_are_named() {
+    let oauth: &[u8] = b"R\0\0\0\x15\0\0\0\x0aOAUTHBEARER\0\0";
+    for (request, words) in [
+        (
+            oauth,
+            "the server asks for OAUTHBEARER, and portero knows SCRAM-SHA-256 only",
+        ),
+        (
+            &b"R\0\0\0\x08\0\0\0\x07"[..],
+            "the server asks for GSSAPI (Kerberos)",
+        ),
+        (
+            &b"R\0\0\0\x08\0\0\0\x09"[..],
+            "the server asks for SSPI (Windows)",
+        ),
+        (&b"R\0\0\0\x08\0\0\0\x63"[..], "authentication of kind 99"),
+    ] {
+        let server = asking(request, &Arc::default());
+        let url = format!("postgres://u:{PASSWORD}@{}/d", server.address());
+        wait(&url).assert_exit(125).assert_stderr_contains(words);
+    }
+}
+
+#[test]
+fn a_server_that_greets_and_resets_is_named_by_its_greeting() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let patience = Some(Duration::from_millis(50));
+            stream.set_read_timeout(patience).unwrap();
+            // Who speaks before he is greeted is cut off: to close what has not been read is a reset.
+            if stream.peek(&mut [0; 8]).is_err() {
+                let _ = stream.write_all(b"J\0\0\0\x0a8.0.36-MariaDB\0\x09\0\0\0");
+                let _ = stream.read(&mut [0; 8]);
+            }
+        }
+    });
+    let url = format!("postgres://u:{PASSWORD}@{address}/d?sslmode=prefer");
+    wait(&url)
+        .assert_exit(125)
+        .assert_stderr_contains("is not PostgreSQL, but MySQL or MariaDB");
+}

@@ -11,17 +11,14 @@
 mod common;
 
 use std::fs;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::Mutex;
+use std::process::Command;
 
 use common::postgres::PASSWORD;
 use common::server::unused_port;
-use common::{Ended, Finished, Postgres, Process, Run, Server, TempDir, process, tool};
+use common::{Ended, Finished, Postgres, Process, Run, Server, TempDir, packages, process, tool};
 use nix::sys::signal::Signal;
 
 const UID: u32 = 12_345;
@@ -195,16 +192,20 @@ impl Application {
     fn new() -> Self {
         let files = TempDir::new();
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fastapi");
-        run(Command::new(tool("cp"))
-            .arg("-r")
-            .arg(source.join("."))
-            .arg(files.path()));
-        run(Command::new(tool("chmod"))
-            .args(["-R", "a+rX"])
-            .arg(files.path()));
+        packages::run(
+            Command::new(tool("cp"))
+                .arg("-r")
+                .arg(source.join("."))
+                .arg(files.path()),
+        );
+        packages::run(
+            Command::new(tool("chmod"))
+                .args(["-R", "a+rX"])
+                .arg(files.path()),
+        );
         Self {
             files,
-            environment: virtual_environment(&source.join("requirements.txt")),
+            environment: packages::python(&source.join("requirements.txt")),
         }
     }
 
@@ -267,56 +268,6 @@ fn until_healthy(process: &mut Process, port: u16) {
     assert!(
         finished.stdout.starts_with(&line),
         "expected {line:?}{finished}"
-    );
-}
-
-/// A virtual environment with the pinned packages, made once under target/ and kept.
-fn virtual_environment(requirements: &Path) -> PathBuf {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _guard = ONE_AT_A_TIME.lock();
-    let mut hasher = DefaultHasher::new();
-    fs::read(requirements).unwrap().hash(&mut hasher);
-    let name = format!("portero-fastapi-{:016x}", hasher.finish());
-    let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-    // Below /root, say, the dropped user could not read it.
-    let reachable = target
-        .ancestors()
-        .all(|path| fs::metadata(path).unwrap().permissions().mode() & 0o001 != 0);
-    let directory = if reachable { target } else { "/var/tmp".into() }.join(name);
-    let complete = directory.join("complete");
-    if !complete.exists() {
-        let _ = fs::remove_dir_all(&directory);
-        // The system's own Python: one that root installed for itself is closed to other users.
-        run(Command::new(tool("python3"))
-            .args(["-m", "venv"])
-            .arg(&directory));
-        run(Command::new(directory.join("bin/pip"))
-            .args([
-                "install",
-                "--quiet",
-                "--disable-pip-version-check",
-                "--requirement",
-            ])
-            .arg(requirements));
-        run(Command::new(tool("chmod"))
-            .args(["-R", "a+rX"])
-            .arg(&directory));
-        fs::write(complete, "").unwrap();
-    }
-    directory
-}
-
-fn run(command: &mut Command) {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert!(
-        output.status.success(),
-        "{command:?}:\n{}{}",
-        text(&output.stdout),
-        text(&output.stderr)
     );
 }
 

@@ -13,21 +13,15 @@ if ! command -v cargo >/dev/null; then
     exit 1
 fi
 
-made_policy=
+. tests/packages.sh
+
 engine=
 clean_up() {
     if [ -n "$engine" ]; then kill "$engine" && wait "$engine" || true; fi
-    if [ -n "$made_policy" ]; then rm -f "$made_policy"; fi
+    remove_policy
 }
 trap clean_up EXIT
 
-missing=()
-# need PACKAGE TEST...: the package when the test fails.
-need() {
-    local package=$1
-    shift
-    "$@" >/dev/null 2>&1 || missing+=("$package")
-}
 need gcc command -v cc
 need libc6-dev test -e /usr/include/stdio.h
 need libc-bin command -v ldd
@@ -57,21 +51,7 @@ need postgresql compgen -G '/usr/lib/postgresql/*/bin/initdb'
 need python3 test -x /usr/bin/python3
 need npm command -v npm
 need python3-venv /usr/bin/python3 -c 'import ensurepip, venv'
-if [ ${#missing[@]} -gt 0 ]; then
-    command -v apt-get >/dev/null || { echo "tests/run.sh: missing: ${missing[*]}" >&2; exit 1; }
-    echo "installing ${missing[*]}"
-    export DEBIAN_FRONTEND=noninteractive
-    # Their services are of no use here: the tests start servers of their own. Exit code 101 of policy-rc.d(8) keeps
-    # them from being started where nobody has said otherwise.
-    policy=/usr/sbin/policy-rc.d
-    if [ ! -e "$policy" ]; then
-        printf '#!/bin/sh\nexit 101\n' >"$policy"
-        chmod +x "$policy"
-        made_policy=$policy
-    fi
-    apt-get update -qq </dev/null
-    apt-get install -y -qq --no-install-recommends "${missing[@]}" </dev/null
-fi
+install_missing
 
 # rust-toolchain.toml names the target; an older rustup, or one that does not install by itself, is told so.
 target="$(uname -m)-unknown-linux-musl"

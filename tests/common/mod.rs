@@ -9,6 +9,7 @@ pub mod figures;
 pub mod inits;
 pub mod migration;
 pub mod network;
+pub mod packages;
 pub mod pooler;
 pub mod postgres;
 pub mod process;

@@ -168,7 +168,7 @@ pub fn unused_port() -> u16 {
 }
 
 /// The head of a request, up to its empty line.
-fn head(stream: &mut TcpStream) -> String {
+pub fn head(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
     let mut byte = [0];
     while !bytes.ends_with(b"\r\n\r\n") && matches!(stream.read(&mut byte), Ok(1)) {

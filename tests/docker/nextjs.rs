@@ -1,9 +1,6 @@
 //! Next.js: its standalone server, with portero where dumb-init and wget stood.
 
-use std::fs;
-use std::path::PathBuf;
-
-use crate::common::{Ended, Run, TempDir, tool};
+use crate::common::{Run, TempDir, packages, tool};
 use crate::engine::{BUILD_LIMIT, Container};
 use crate::production::{
     TIMED_OUT_CHECKS, assert_only_portero, assert_reaps_timed_out_checks, assert_runs_as,
@@ -15,7 +12,8 @@ use crate::{http, images};
 fn a_next_js_server_is_healthy_unprivileged_and_ends_at_once() {
     let context = TempDir::new();
     images::copy(&images::source("apps").join("nextjs"), context.path());
-    let modules = node_modules();
+    let package = images::source("apps").join("nextjs/package.json");
+    let modules = packages::node(&package).join("node_modules");
     Run::program(tool("cp"))
         .arg("-r")
         .args([modules.as_path(), context.path()])
@@ -38,33 +36,4 @@ fn a_next_js_server_is_healthy_unprivileged_and_ends_at_once() {
     assert_reaps_timed_out_checks(&probed);
     assert_stops(&probed, 0);
     assert_only_portero(&image);
-}
-
-/// What `npm install` makes of package.json, kept under target/.
-fn node_modules() -> PathBuf {
-    let source = images::source("apps").join("nextjs");
-    let kept = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("portero-nextjs");
-    let same = |file: &str| fs::read(source.join(file)).ok() == fs::read(kept.join(file)).ok();
-    if !(kept.join("complete").exists() && same("package.json")) {
-        let _ = fs::remove_dir_all(&kept);
-        fs::create_dir_all(&kept).unwrap();
-        fs::copy(source.join("package.json"), kept.join("package.json")).unwrap();
-        let installed = Run::program(tool("npm"))
-            .args([
-                "install",
-                "--no-package-lock",
-                "--no-audit",
-                "--no-fund",
-                "--prefix",
-            ])
-            .arg(&kept)
-            .env("HOME", kept.join("home"))
-            // Those of the machine, a company's proxy included.
-            .env("NODE_EXTRA_CA_CERTS", "/etc/ssl/certs/ca-certificates.crt")
-            .start()
-            .wait_at_most(BUILD_LIMIT);
-        assert_eq!(installed.ended, Ended::Code(0), "{installed}");
-        fs::write(kept.join("complete"), "").unwrap();
-    }
-    kept.join("node_modules")
 }

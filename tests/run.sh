@@ -50,6 +50,7 @@ need redis-tools test -x /usr/bin/redis-cli
 need postgresql compgen -G '/usr/lib/postgresql/*/bin/initdb'
 need python3 test -x /usr/bin/python3
 need npm command -v npm
+need nginx-light command -v nginx
 need python3-venv /usr/bin/python3 -c 'import ensurepip, venv'
 install_missing
 

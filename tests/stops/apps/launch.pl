@@ -1,0 +1,1 @@
+exit(system(@ARGV) >> 8);

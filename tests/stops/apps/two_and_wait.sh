@@ -1,0 +1,4 @@
+#!/bin/sh
+uvicorn asgi:app --port "$PORT" &
+tail -f /dev/null &
+wait

@@ -1,0 +1,2 @@
+worker_processes 20
+timeout 60

@@ -28,21 +28,30 @@ const GRACE: Duration = Duration::from_millis(200);
 /// How long a reader may take to make room for the line.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// Ends the process when `limit` and a little more has passed, whatever it is doing then; `None` is no limit.
-pub fn end_at_the_latest(limit: Option<Duration>) {
+/// The default of `--timeout`.
+pub const LIMIT: Duration = Duration::from_millis(2500);
+
+/// Ends the process when `limit` and a little more has passed since it `started`, whatever it is doing then; `None` is
+/// no limit.
+pub fn end_at_the_latest(started: Instant, limit: Option<Duration>) {
     let line = c"unhealthy: no answer in time: a file that is read may hang (--secret, --ca-cert, file://)\n";
     let limit = limit.map(|limit| limit.saturating_add(GRACE));
-    sys::alarm::exit_after(limit, line, Exit::Unhealthy.code());
+    // A timer of no time at all would be none.
+    let least = Duration::from_millis(1);
+    let left = limit.map(|limit| limit.saturating_sub(started.elapsed()).max(least));
+    sys::alarm::exit_after(left, line, Exit::Unhealthy.code());
 }
 
-/// Probes once. Healthy goes to stdout, unhealthy to stderr; that nobody reads it changes nothing.
-pub fn run(plan: &ProbePlan) -> Exit {
-    let started = Instant::now();
-    let answers = match probe(plan) {
+/// Probes once, within the plan's limit since it `started`. Healthy goes to stdout, unhealthy to stderr; that nobody
+/// reads it changes nothing.
+pub fn run(plan: &ProbePlan, started: Instant) -> Exit {
+    let left = |limit: Duration| limit.saturating_sub(started.elapsed());
+    let (asked, deadline) = (Instant::now(), Deadline::after(plan.timeout.map(left)));
+    let answers = match probe(plan, deadline) {
         Ok(answers) => answers,
         Err(why) => return unhealthy(&why),
     };
-    match report(plan, &answers, started.elapsed()) {
+    match report(plan, &answers, asked.elapsed()) {
         Ok(text) => healthy(&text),
         // COMMAND can't answer before it is started: that explains more than what its port said.
         Err(text) => match progress::current() {
@@ -65,8 +74,7 @@ pub fn unhealthy(why: &str) -> Exit {
 }
 
 /// Asks all targets, side by side; a single one without a thread.
-fn probe(plan: &ProbePlan) -> Result<Vec<Readiness>, String> {
-    let deadline = Deadline::after(plan.timeout);
+fn probe(plan: &ProbePlan, deadline: Deadline) -> Result<Vec<Readiness>, String> {
     plan.expectation
         .validate()
         .map_err(|failure| failure.message)?;

@@ -27,13 +27,15 @@ use std::os::fd::{AsRawFd, IntoRawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
 use cli::{Asked, Mode, Typed};
 use exit::{Exit, Failure};
 use init::signals::SignalMap;
 use plan::{MigratePlan, OutputPlan, ProbePlan, RunPlan, WaitPlan};
 use settings::Settings;
-use setup::environment::{Environment, Resolved, resolve};
+use setup::environment::{Environment, resolve};
+use setup::helper::Stops;
 
 /// Starts with all signals blocked (see `sys`), and returns the exit code.
 #[cfg_attr(test, allow(dead_code))]
@@ -58,22 +60,44 @@ fn work(typed: &Typed) -> Result<Exit, Failure> {
     };
     let output = plan::output(&settings)?;
     start_logger(typed.mode, output);
-    if matches!(typed.mode, Mode::Wait | Mode::Healthcheck) {
-        take_stops_by_handler(typed.mode, &plan::stops_of(&settings)?)?;
+    let map = plan::stops_of(&settings);
+    let (map, stops) = match typed.mode {
+        // What is wrong with it is said with the plan.
+        Mode::Run | Mode::Migrate => (map.unwrap_or_default(), None),
+        Mode::Wait | Mode::Healthcheck => (map?, Some(Stops::Handled)),
+    };
+    if stops.is_some() {
+        take_stops_by_handler(typed.mode, &map)?;
     }
+    let stops = stops.unwrap_or(Stops::Taken(&map));
     if typed.mode == Mode::Healthcheck {
-        // Reading a secret may hang already. What is wrong with the limit is said with the plan.
-        healthcheck::end_at_the_latest(settings.limit(cli::Opt::Timeout).unwrap_or_default());
+        return check_health(&settings);
     }
-    let resolved = resolve(&settings)?;
-    redaction::hide(&resolved.secrets);
+    let resolved = resolve(&settings, stops)?;
     let settings = Settings {
         environment: &resolved.environment,
         ..settings
     };
     let dry_run = settings.switch(cli::Opt::DryRun)?;
     match typed.mode {
-        Mode::Run => {
+        Mode::Wait => {
+            let plan = WaitPlan::new(&settings)?;
+            if dry_run {
+                return Ok(print(&plan.describe()));
+            }
+            become_user(&settings, stops)?;
+            wait::run(&plan).map(|()| Exit::Success)
+        }
+        Mode::Migrate => {
+            let plan = MigratePlan::new(&settings)?;
+            if dry_run {
+                return Ok(print(&plan.describe(&resolved)));
+            }
+            let became = become_user(&settings, stops);
+            init::stop_requested(&plan.supervision.map)?;
+            migrate::run(&plan, became?)
+        }
+        Mode::Run | Mode::Healthcheck => {
             let plan = RunPlan::new(&settings, &resolved)?;
             plan.warnings
                 .iter()
@@ -83,43 +107,32 @@ fn work(typed: &Typed) -> Result<Exit, Failure> {
             }
             init::run(plan)
         }
-        Mode::Wait => {
-            let plan = WaitPlan::new(&settings)?;
-            if dry_run {
-                return Ok(print(&plan.describe()));
-            }
-            become_user(&settings, &resolved, &|| false)?;
-            wait::run(&plan).map(|()| Exit::Success)
-        }
-        Mode::Migrate => {
-            let plan = MigratePlan::new(&settings)?;
-            if dry_run {
-                return Ok(print(&plan.describe(&resolved)));
-            }
-            let map = &plan.supervision.map;
-            let became = become_user(&settings, &resolved, &|| init::stop_is_pending(map));
-            init::stop_requested(map)?;
-            migrate::run(&plan, became?)
-        }
-        Mode::Healthcheck => {
-            let plan = ProbePlan::new(&settings)?;
-            if dry_run {
-                return Ok(print(&plan.describe()));
-            }
-            become_user(&settings, &resolved, &|| false)?;
-            healthcheck::end_at_the_latest(plan.timeout);
-            Ok(healthcheck::run(&plan))
-        }
     }
 }
 
-fn become_user(
-    settings: &Settings<'_>,
-    resolved: &Resolved,
-    interrupted: &dyn Fn() -> bool,
-) -> Result<Environment, Failure> {
-    let mut environment = resolved.environment.clone();
-    setup::become_user(&plan::identity(settings)?, &mut environment, interrupted)?;
+/// Within one limit from here on, whatever takes the time: a secret's file, the user, the targets.
+fn check_health(settings: &Settings<'_>) -> Result<Exit, Failure> {
+    let started = Instant::now();
+    // What is wrong with the limit, or is known only when all is resolved, comes with the plan.
+    let limit = settings.limit(cli::Opt::Timeout);
+    healthcheck::end_at_the_latest(started, limit.unwrap_or(Some(healthcheck::LIMIT)));
+    let resolved = setup::needed::resolve(settings, Stops::Handled)?;
+    let settings = Settings {
+        environment: &resolved.environment,
+        ..*settings
+    };
+    let plan = ProbePlan::new(&settings)?;
+    if settings.switch(cli::Opt::DryRun)? {
+        return Ok(print(&plan.describe()));
+    }
+    healthcheck::end_at_the_latest(started, plan.timeout);
+    become_user(&settings, Stops::Handled)?;
+    Ok(healthcheck::run(&plan, started))
+}
+
+fn become_user(settings: &Settings<'_>, stops: Stops<'_>) -> Result<Environment, Failure> {
+    let mut environment = settings.environment.clone();
+    setup::become_user(&plan::identity(settings)?, &mut environment, stops)?;
     Ok(environment)
 }
 

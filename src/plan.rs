@@ -248,4 +248,4 @@ fn supervision(settings: &Settings<'_>) -> Result<Supervision, Failure> {
 }
 
 /// The variable of `healthcheck`'s targets.
-const HEALTH_TARGETS: &str = "PORTERO_HEALTH_TARGET";
+pub const HEALTH_TARGETS: &str = "PORTERO_HEALTH_TARGET";

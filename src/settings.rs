@@ -125,20 +125,20 @@ impl Settings<'_> {
     /// # Errors
     /// What expansion says.
     pub fn targets(&self, variable: &str) -> Result<Vec<OsString>, Failure> {
-        if self.typed.operands.is_empty() {
-            let items = self
-                .environment
-                .given(variable)
-                .map_or_else(Vec::new, |text| split_items(text, Split::Words));
-            return self.expand_all(variable, items);
-        }
-        let items = self
-            .typed
-            .operands
-            .iter()
+        let operands = self.typed.operands.is_empty();
+        let origin = if operands { variable } else { "TARGET" };
+        self.expand_all(origin, self.target_items(variable))
+    }
+
+    /// The same as they stand.
+    pub fn target_items(&self, variable: &str) -> Vec<OsString> {
+        let operands = self.typed.operands.iter().map(OsString::as_os_str);
+        let given = self.environment.given(variable);
+        let given = given.filter(|_| self.typed.operands.is_empty());
+        operands
+            .chain(given)
             .flat_map(|text| split_items(text, Split::Words))
-            .collect();
-        self.expand_all("TARGET", items)
+            .collect()
     }
 
     /// A list of commands, split into words first and expanded then.

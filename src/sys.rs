@@ -10,6 +10,7 @@ mod arena;
 pub mod capabilities;
 mod descriptors;
 pub mod files;
+mod fork;
 pub mod names;
 mod output;
 mod signals;
@@ -23,6 +24,7 @@ use std::ptr;
 use std::time::Duration;
 
 pub use descriptors::duplicate;
+pub use fork::{end_of, fork};
 pub use output::write_within;
 pub use signals::{
     Arrival, SignalSet, claim_children, is_ignored, next_signal, pending_signals, set_signal_mask,

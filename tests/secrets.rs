@@ -321,14 +321,18 @@ fn a_secret_file_that_no_variable_can_hold_is_refused_by_the_variables_name() {
             .args(["--secret", "TOKEN", "--", "sh", "-c", "echo ${#TOKEN}"])
             .finish()
     };
-    let largest = 128 * 1024 - 256;
-    let file = |length: usize| directory.file("token", &"x".repeat(length));
+    let largest = 128 * 1024 - "TOKEN=".len() - 1;
+    let file = |length: usize| directory.file(&length.to_string(), &"x".repeat(length));
     with(file(largest))
         .assert_exit(0)
         .assert_stdout(&format!("{largest}\n"));
     let table = [
-        (file(largest + 1), "TOKEN is larger than"),
-        (PathBuf::from("/dev/zero"), "TOKEN has a NUL byte"),
+        (
+            file(largest + 1),
+            "larger than the 131070 bytes that a variable can hold",
+        ),
+        (file((1 << 20) + 1), "larger than 1 MiB"),
+        (PathBuf::from("/proc/self/cmdline"), "has a NUL byte"),
         (
             directory.join("missing"),
             "can't read the secret TOKEN from",

@@ -23,7 +23,8 @@ fn plan(targets: &[&str]) -> ProbePlan {
 }
 
 fn reported(plan: &ProbePlan) -> Result<String, String> {
-    probe(plan).and_then(|answers| report(plan, &answers, Duration::from_millis(3)))
+    probe(plan, Deadline::after(plan.timeout))
+        .and_then(|answers| report(plan, &answers, Duration::from_millis(3)))
 }
 
 #[test]
@@ -37,7 +38,7 @@ fn a_healthy_server_is_reported_in_one_line() {
         reported(&plan),
         Ok(format!("GET 127.0.0.1:{port}/health 200 in 3ms"))
     );
-    assert_eq!(run(&plan), Exit::Success);
+    assert_eq!(run(&plan, Instant::now()), Exit::Success);
 }
 
 #[test]
@@ -49,7 +50,7 @@ fn an_unhealthy_target_says_why() {
         reported(&http),
         Err(format!("GET 127.0.0.1:{port}/: status 503"))
     );
-    assert_eq!(run(&http), Exit::Unhealthy);
+    assert_eq!(run(&http, Instant::now()), Exit::Unhealthy);
     let tcp = plan(&[&format!("127.0.0.1:{gone}")]);
     assert_eq!(
         reported(&tcp),
@@ -85,13 +86,13 @@ fn several_targets_are_probed_at_once_and_all_must_pass() {
 
 #[test]
 fn whatever_goes_wrong_is_unhealthy() {
-    assert_eq!(run(&plan(&[])), Exit::Unhealthy);
+    assert_eq!(run(&plan(&[]), Instant::now()), Exit::Unhealthy);
     let mut bad = plan(&["http://127.0.0.1:1/"]);
     bad.expectation.method = "NO METHOD".to_owned();
-    assert_eq!(run(&bad), Exit::Unhealthy);
+    assert_eq!(run(&bad, Instant::now()), Exit::Unhealthy);
     let mut unreadable = plan(&["https://127.0.0.1:1/"]);
     unreadable.verification.ca_cert = Some("/nonexistent/ca.pem".into());
-    assert_eq!(run(&unreadable), Exit::Unhealthy);
+    assert_eq!(run(&unreadable, Instant::now()), Exit::Unhealthy);
 }
 
 #[test]

@@ -24,7 +24,7 @@ use crate::sys::{self, Image, Job};
 use child::Child;
 use permit::Permit;
 use signals::SignalMap;
-pub use stops::{ends_run, stop_is_pending, stop_requested, stopped};
+pub use stops::{ends_run, stop_requested, stopped};
 use supervise::supervise;
 use terminal::Terminal;
 
@@ -59,9 +59,8 @@ pub fn run(mut plan: RunPlan) -> Result<Exit, Failure> {
 /// All that comes before COMMAND.
 fn prepare(plan: &mut RunPlan) -> Result<(), Failure> {
     let map = &plan.supervision.map;
-    setup::become_user(&plan.identity, &mut plan.environment, &|| {
-        stop_is_pending(map)
-    })?;
+    let stops = setup::helper::Stops::Taken(map);
+    setup::become_user(&plan.identity, &mut plan.environment, stops)?;
     for stage in &plan.stages {
         run_stage(*stage, plan)?;
     }

@@ -78,14 +78,6 @@ pub fn stop_requested(map: &SignalMap) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Whether a signal that ends the run waits to be taken: for a step that takes long without a child.
-pub fn stop_is_pending(map: &SignalMap) -> bool {
-    let pending = sys::pending_signals();
-    (1..=64)
-        .filter(|signal| pending.contains(*signal))
-        .any(|signal| ends_run(signal, map))
-}
-
 /// The failure that a stop before COMMAND is.
 pub fn stopped(signal: i32) -> Failure {
     let message = format!(

@@ -4,6 +4,7 @@ use std::time::Duration;
 use super::*;
 use crate::cli::{self, Asked};
 use crate::setup::environment::{Resolved, resolve};
+use crate::setup::helper::Stops;
 
 /// The resolved settings of a line, handed to `make`.
 fn with<T>(
@@ -20,7 +21,7 @@ fn with<T>(
         typed: &typed,
         environment: &inherited,
     };
-    let resolved = resolve(&settings)?;
+    let resolved = resolve(&settings, Stops::Handled)?;
     make(
         &Settings {
             environment: &resolved.environment,

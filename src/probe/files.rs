@@ -1,4 +1,5 @@
-//! Files that a target names: certificates, keys, password and service files. None of them holds anybody up.
+//! Files that the configuration names: certificates, keys, password and service files, secrets, /etc/passwd. None of
+//! them holds anybody up by what it is; what lies on a mount that is dead still does.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};

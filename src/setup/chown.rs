@@ -40,18 +40,16 @@ impl Owner {
     }
 }
 
-/// Gives `path`, and all that is below it in the same mount, to `owner`. Ends early, with an error that nobody needs
-/// to see, when the run was `interrupted`.
+/// Gives `path`, and all that is below it in the same mount, to `owner`.
 ///
 /// # Errors
 /// One line: what can't be given, why, and what helps.
-pub fn give(path: &Path, owner: Owner, interrupted: &dyn Fn() -> bool) -> Result<(), String> {
+pub fn give(path: &Path, owner: Owner) -> Result<(), String> {
     let (top, found) = path::open(path)?;
     let start = Instant::now();
     let mut walk = Walk {
         owner,
         mount: mount(&top, &found).map_err(|error| explained(path.display(), errno(&error)))?,
-        interrupted,
         links_are_safe: links_are_safe(),
         started: file_time(),
         names: Vec::with_capacity(BUFFER),
@@ -72,7 +70,7 @@ pub fn give(path: &Path, owner: Owner, interrupted: &dyn Fn() -> bool) -> Result
     Ok(())
 }
 
-/// Bytes for names: beyond the arena that PID 1 keeps (see `sys::arena`), so that all of it goes back.
+/// Bytes for names.
 const BUFFER: usize = 64 * 1024;
 
 /// A directory on the way from PATH to where the walk is.
@@ -83,11 +81,10 @@ struct Place {
     names: usize,
 }
 
-struct Walk<'a> {
+struct Walk {
     owner: Owner,
     /// That of PATH.
     mount: u64,
-    interrupted: &'a dyn Fn() -> bool,
     links_are_safe: bool,
     /// By the clock of `Status::changed`.
     started: (i64, u32),
@@ -100,7 +97,7 @@ struct Walk<'a> {
     linked: u64,
 }
 
-impl Walk<'_> {
+impl Walk {
     /// Walks the tree below `directory` and gives it at last.
     fn tree(&mut self, mut directory: OwnedFd) -> Result<(), String> {
         let fail = |directory: &OwnedFd, errno| explained(Where(directory, None), errno);
@@ -144,9 +141,6 @@ impl Walk<'_> {
         while let Some(names) =
             next_names(directory, &mut buffer).map_err(|error| fail(errno(&error)))?
         {
-            if (self.interrupted)() {
-                return Err("interrupted".into());
-            }
             names
                 .into_iter()
                 .try_for_each(|name| self.entry(directory, name))?;

@@ -5,9 +5,10 @@ use std::ffi::{CStr, CString, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 use super::expand::{expand, is_name};
-use super::secrets;
+use super::{helper, secrets};
 use crate::cli::{Opt, is_own_variable};
 use crate::exit::Failure;
+use crate::redaction;
 use crate::settings::Settings;
 use crate::sys;
 
@@ -133,18 +134,40 @@ pub struct Resolved {
 /// Does what section 2.1 of the options asks, in its order: secrets, PORT, defaults.
 ///
 /// # Errors
-/// 125; the line names the variable and never a secret's value.
-pub fn resolve(settings: &Settings<'_>) -> Result<Resolved, Failure> {
+/// 125; the line names the variable and never a secret's value. The stop that came while a file was read.
+pub fn resolve(settings: &Settings<'_>, stops: helper::Stops<'_>) -> Result<Resolved, Failure> {
+    let names = settings.list(Opt::Secret)?;
+    let names = names
+        .iter()
+        .map(|name| variable_name(settings, Opt::Secret, name).map(str::to_owned));
+    resolve_parts(
+        settings,
+        stops,
+        &names.collect::<Result<Vec<_>, _>>()?,
+        true,
+        &settings.items(Opt::Default),
+    )
+}
+
+/// The same for these secrets and defaults, and for PORT when that is asked for.
+pub(super) fn resolve_parts(
+    settings: &Settings<'_>,
+    stops: helper::Stops<'_>,
+    secrets: &[String],
+    port: bool,
+    defaults: &[OsString],
+) -> Result<Resolved, Failure> {
     let mut resolved = Resolved {
         environment: settings.environment.clone(),
         ..Resolved::default()
     };
-    for name in settings.list(Opt::Secret)? {
-        secrets::read(&mut resolved, variable_name(settings, Opt::Secret, &name)?)?;
+    secrets::read(&mut resolved, secrets, stops)?;
+    redaction::hide(&resolved.secrets);
+    if port {
+        default_port(settings, &mut resolved)?;
     }
-    default_port(settings, &mut resolved)?;
-    for item in settings.items(Opt::Default) {
-        default(settings, &mut resolved, &item)?;
+    for item in defaults {
+        default(settings, &mut resolved, item)?;
     }
     Ok(resolved)
 }
@@ -237,10 +260,11 @@ pub mod tests {
             panic!("not work")
         };
         let environment = environment.iter().copied().collect();
-        resolve(&Settings {
+        let settings = Settings {
             typed: &typed,
             environment: &environment,
-        })
+        };
+        resolve(&settings, helper::Stops::Handled)
     }
 
     #[test]

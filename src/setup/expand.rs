@@ -47,6 +47,25 @@ pub fn expand(text: &OsStr, environment: &Environment) -> Result<Expanded, Strin
     })
 }
 
+/// The names that `text` may be expanded with.
+pub fn references(text: &OsStr) -> Vec<String> {
+    let (mut rest, mut names) = (text.as_bytes(), Vec::new());
+    while let Some(at) = find(rest, b"${") {
+        let inner = &rest[at + 2..];
+        let is_literal = at > 0 && rest[at - 1] == b'$';
+        let name = inner.split(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_');
+        let name = name.into_iter().next().unwrap_or_default();
+        names.extend(
+            std::str::from_utf8(name)
+                .ok()
+                .filter(|name| !is_literal && is_name(name))
+                .map(str::to_owned),
+        );
+        rest = inner;
+    }
+    names
+}
+
 /// What stands between `${` and `}`.
 struct Reference<'a> {
     name: &'a str,

@@ -1,14 +1,20 @@
 //! What is put right before anything runs: the environment, the user, the privileges.
 
+use std::path::{Path, PathBuf};
+
 use crate::exit::Failure;
 use crate::plan::IdentityPlan;
+use crate::probe::files;
 use environment::Environment;
+use helper::Stops;
 use privileges::Standing;
 
 pub mod capabilities;
 pub mod chown;
 pub mod environment;
 pub mod expand;
+pub mod helper;
+pub mod needed;
 pub mod privileges;
 #[cfg(test)]
 mod properties;
@@ -17,18 +23,18 @@ pub mod user;
 pub mod words;
 
 /// Gives the user that `plan` names what is to be given, becomes that user, when this process can, and sets `USER`,
-/// `LOGNAME` and `HOME` in `environment`. What takes long asks now and then whether the run was `interrupted`.
+/// `LOGNAME` and `HOME` in `environment`. What may take long a helper process does, which `stops` end.
 ///
 /// # Errors
 /// 125: a SPEC that is none, a PATH that can't be given, a drop that did not fully happen, root where
-/// `--require-non-root` forbids it.
+/// `--require-non-root` forbids it. The stop that came while files were given away.
 pub fn become_user(
     plan: &IdentityPlan,
     environment: &mut Environment,
-    interrupted: &dyn Fn() -> bool,
+    stops: Stops<'_>,
 ) -> Result<(), Failure> {
     match &plan.user {
-        Some(spec) => become_specified(spec, plan, environment, interrupted)?,
+        Some(spec) => become_specified(spec, plan, environment, stops)?,
         None => keep_what_is_held(plan),
     }
     if plan.require_non_root && nix::unistd::Uid::effective().is_root() {
@@ -43,19 +49,20 @@ fn become_specified(
     spec: &str,
     plan: &IdentityPlan,
     environment: &mut Environment,
-    interrupted: &dyn Fn() -> bool,
+    stops: Stops<'_>,
 ) -> Result<(), Failure> {
-    let read = |path: &str| match std::fs::read(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Failure::failed(
-            format!("--user {spec}: can't read {path}: {error}"),
-        )),
-        text => Ok(text.unwrap_or_default()),
+    let read = |path: &str| match files::read(Path::new(path)) {
+        Ok((text, _)) => Ok(text),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(Failure::failed(format!(
+            "--user {spec}: can't read {path}: {error}"
+        ))),
     };
     let credentials = user::resolve(spec, &read("/etc/passwd")?, &read("/etc/group")?)
         .map_err(|error| Failure::failed(format!("--user: {error}")))?;
     let standing = privileges::standing(&credentials);
     if nix::unistd::Uid::effective().is_root() {
-        give(plan, &credentials, interrupted)?;
+        give(plan, &credentials, stops)?;
     } else if standing == Standing::Already && !plan.chown.is_empty() {
         log::warn!("running as '{spec}' already, not as root: --chown is skipped");
     }
@@ -87,16 +94,21 @@ fn become_specified(
 fn give(
     plan: &IdentityPlan,
     credentials: &user::Credentials,
-    interrupted: &dyn Fn() -> bool,
+    stops: Stops<'_>,
 ) -> Result<(), Failure> {
+    if plan.chown.is_empty() {
+        return Ok(());
+    }
     let owner = chown::Owner {
         uid: credentials.uid,
         gid: credentials.gid,
     };
-    plan.chown.iter().try_for_each(|path| {
-        chown::give(path, owner, interrupted)
-            .map_err(|error| Failure::failed(format!("--chown: {error}")))
+    let give =
+        |path: &PathBuf| chown::give(path, owner).map_err(|error| format!("--chown: {error}"));
+    helper::run(stops, || {
+        plan.chown.iter().try_for_each(give).map(|()| Vec::new())
     })
+    .map(drop)
 }
 
 /// `--keep-cap` where nobody drops: whoever chose the user chose its capabilities, so that a lack is a warning.

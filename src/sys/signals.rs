@@ -73,12 +73,12 @@ fn restore_signal_mask() {
     set_signal_mask(SignalSet(INHERITED_MASK.load(Ordering::Relaxed)));
 }
 
-/// Makes SIGCHLD's disposition the default and remembers what it was: ignored, the kernel would reap for portero
+/// Makes SIGCHLD's disposition the default and remembers what it was at the first call: ignored, the kernel would reap for portero
 /// and lose the statuses (`wait(2)`, notes).
 pub fn claim_children() {
     // SAFETY: SIG_DFL is a valid disposition and no handler is involved.
     let before = unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
-    INHERITED_SIGCHLD_IGNORED.store(before == libc::SIG_IGN, Ordering::Relaxed);
+    INHERITED_SIGCHLD_IGNORED.fetch_or(before == libc::SIG_IGN, Ordering::Relaxed);
 }
 
 /// The signals that are pending for this process (`rt_sigpending(2)`).

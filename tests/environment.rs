@@ -288,3 +288,32 @@ fn bytes_that_are_no_text_survive_in_values_and_in_arguments() {
         .assert_stdout(" ff fe 5b 80 ff fe f5 5d 3c ff fe c0 3e\n")
         .assert_stderr("");
 }
+
+/// Becomes what follows, in an environment that has some variables twice.
+const WITH_DOUBLES: &str = r"
+import ctypes, os, sys
+def array(strings):
+    return (ctypes.c_char_p * (len(strings) + 1))(*[os.fsencode(text) for text in strings], None)
+given = ['A=1', 'TOKEN=', 'B=2', 'A=3', 'TOKEN=', 'PATH=/usr/bin:/bin', 'B=2', 'PORT=', 'PORT=x']
+ctypes.CDLL(None).execve(os.fsencode(sys.argv[1]), array(sys.argv[1:]), array(given))
+";
+
+#[test]
+fn of_a_variable_that_was_given_twice_there_is_one_and_all_read_the_same() {
+    let finished = Run::as_pid1()
+        .via(["python3", "-c", WITH_DOUBLES])
+        .args([
+            "--default-port",
+            "80",
+            "--default",
+            "TOKEN=x${A}",
+            "--",
+            "bash",
+            "-c",
+        ])
+        .arg("tr '\\0' '\\n' < /proc/$$/environ; echo $A $TOKEN $PORT")
+        .finish();
+    finished
+        .assert_exit(0)
+        .assert_stdout("A=1\nTOKEN=x1\nB=2\nPATH=/usr/bin:/bin\nPORT=80\n1 x1 80\n");
+}

@@ -19,7 +19,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use common::process::field;
-use common::{Finished, Run, TempDir, Terminal, tool};
+use common::{Ended, Finished, Run, TempDir, Terminal, tool};
 
 const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\ntoor:x:0:0::/root:/bin/sh\n4711:x:0:0::/root:/bin/sh\n\
                       app:x:1000:1000::/home/app:/bin/sh\n";
@@ -224,7 +224,7 @@ fn after_the_drop_command_can_open_its_output_again_when_that_is_a_terminal() {
     let mut terminal = Terminal::start(dropped(REOPEN));
     assert_eq!(
         terminal.wait(Duration::from_secs(20)),
-        common::Ended::Code(0),
+        Ended::Code(0),
         "{}",
         terminal.screen()
     );
@@ -300,6 +300,137 @@ fn with_setuid_and_setgid_alone_the_drop_is_whole_and_without_them_it_says_what_
         .assert_exit(0)
         .assert_stdout("ran\n")
         .assert_stderr("");
+}
+
+/// Becomes what follows with these ids: real and effective; the effective one is the saved one then.
+const WITH_IDS: &str = r"
+import os, sys
+ids = [int(text) for text in sys.argv[1:5]]
+os.setgroups([])
+os.setresgid(ids[2], ids[3], ids[3])
+os.setresuid(ids[0], ids[1], ids[1])
+os.execvp(sys.argv[5], sys.argv[5:])
+";
+
+#[test]
+fn root_by_any_of_its_ids_is_left_for_good() {
+    for ids in [
+        ["0", "1000", "0", "1000"],
+        ["0", "1000", "1000", "1000"],
+        ["1000", "0", "1000", "1000"],
+    ] {
+        let back = "import os\ntry:\n os.seteuid(0)\nexcept PermissionError:\n pass\n\
+                    print(open('/proc/self/status').read())";
+        let finished = Run::as_pid1()
+            .via(["python3", "-c", WITH_IDS])
+            .via(ids)
+            .args(["--user", "1000:1000", "--", "python3", "-c", back])
+            .finish();
+        finished.assert_exit(0).assert_stderr("");
+        for kind in ["Uid", "Gid"] {
+            let shown = field(&finished.stdout, kind).unwrap();
+            assert_eq!(
+                shown.split_whitespace().collect::<Vec<_>>(),
+                ["1000"; 4],
+                "{finished}"
+            );
+        }
+        let capabilities = field(&finished.stdout, "CapPrm").unwrap();
+        assert_eq!(capabilities, "0000000000000000", "{finished}");
+    }
+    // Neither is one id of root's enough where none is allowed.
+    Run::as_pid1()
+        .via(["python3", "-c", WITH_IDS])
+        .via(["0", "1000", "1000", "1000"])
+        .args(["--require-non-root", "--", "true"])
+        .finish()
+        .assert_exit(125)
+        .assert_stderr_contains("--require-non-root");
+}
+
+#[test]
+fn that_user_in_another_group_stays_there_and_a_warning_names_both() {
+    Run::as_pid1()
+        .user(1000, 1001)
+        .args(["--user", "1000:2345", "--", "id", "-g"])
+        .finish()
+        .assert_exit(0)
+        .assert_stdout("1001\n")
+        .assert_one_line_of("portero: warning: ")
+        .assert_stderr_contains("group 1001, not 2345");
+}
+
+/// Each system call about identity, failing from the first time on or from a later one.
+#[test]
+fn whatever_fails_command_is_the_user_or_never_starts() {
+    let calls = [
+        "getuid",
+        "geteuid",
+        "getgid",
+        "getegid",
+        "getresuid",
+        "getresgid",
+        "getgroups",
+        "setgroups",
+        "setresgid",
+        "setresuid",
+        "capget",
+        "capset",
+        "prctl",
+        "fchown",
+    ];
+    std::thread::scope(|scope| {
+        for call in calls {
+            scope.spawn(move || {
+                for (error, when) in [
+                    ("EPERM", "1+"),
+                    ("ENOSYS", "1+"),
+                    ("EINTR", "2+"),
+                    ("EAGAIN", "3+"),
+                ] {
+                    let inject = format!("inject={call}:error={error}:when={when}");
+                    let finished = Run::as_pid1()
+                        .via(["strace", "-qq", "-o", "/dev/null", "-e", &inject])
+                        .args(["--user", "1234:2345", "--", "cat", "/proc/self/status"])
+                        .finish();
+                    if finished.ended == Ended::Code(0) {
+                        let shown = field(&finished.stdout, "Uid").unwrap();
+                        let uids: Vec<&str> = shown.split_whitespace().collect();
+                        assert_eq!(uids, ["1234"; 4], "{call} {error} {when}{finished}");
+                    } else {
+                        finished.assert_exit(125).assert_stdout("");
+                        assert!(
+                            finished.stderr.contains("portero: --user"),
+                            "{call} {error}{finished}"
+                        );
+                    }
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_step_of_the_drop_that_fails_is_named() {
+    let table = [
+        ("capget", "(capget)"),
+        ("capset", "(capset)"),
+        ("getresuid", "(getresuid)"),
+        ("getresgid", "(getresgid)"),
+        ("setgroups", "the supplementary groups"),
+        ("setresgid", "gid 2345"),
+        ("setresuid", "uid 1234"),
+    ];
+    for (call, said) in table {
+        Run::portero()
+            .via(["strace", "-qq", "-o", "/dev/null", "-e"])
+            .via([format!("inject={call}:error=ENOMEM")])
+            .args(["--user", "1234:2345", "--keep-cap", "chown", "--", "true"])
+            .finish()
+            .assert_exit(125)
+            .assert_one_error_line()
+            .assert_stderr_contains(said);
+    }
 }
 
 #[test]

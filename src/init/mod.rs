@@ -40,6 +40,7 @@ pub fn run(mut plan: RunPlan) -> Result<Exit, Failure> {
     // A stop that came meanwhile is what ends the run, also when the step that it found has failed.
     stop_requested(&map)?;
     prepared?;
+    setup::verify_user(&plan.identity)?;
     let command = image::prepare(&plan.command, plan.environment.without_own())?;
     if plan.exec {
         let _ = prctl::set_child_subreaper(inherited_subreaper);

@@ -18,9 +18,12 @@ use crate::sys;
 pub struct Environment(Vec<Cow<'static, CStr>>);
 
 impl Environment {
-    /// The environment that this process was given.
+    /// The environment that this process was given. Of doubles, which nothing forbids, the first one stays: portero and
+    /// the C library read that one, a shell the last.
     pub fn inherited() -> Self {
-        Self(sys::environment().into_iter().map(Cow::Borrowed).collect())
+        let mut entries: Vec<_> = sys::environment().into_iter().map(Cow::Borrowed).collect();
+        remove_doubles(&mut entries);
+        Self(entries)
     }
 
     /// The value of `name`; an empty value is a value.
@@ -75,6 +78,21 @@ impl Environment {
     pub fn into_entries(self) -> Vec<Cow<'static, CStr>> {
         self.0
     }
+}
+
+fn remove_doubles(entries: &mut Vec<Cow<'static, CStr>>) {
+    let mut order: Vec<usize> = (0..entries.len()).collect();
+    let name = |index: &usize| entries.get(*index).map(|entry| split(entry).0);
+    order.sort_by_key(name);
+    let pairs = order
+        .array_windows()
+        .filter(|[first, second]| name(first) == name(second));
+    let doubles: Vec<usize> = pairs.map(|[_, second]| *second).collect();
+    if doubles.is_empty() {
+        return;
+    }
+    let mut index = 0..;
+    entries.retain(|_| index.next().is_some_and(|index| !doubles.contains(&index)));
 }
 
 /// Name and value. An entry without `=`, which nothing forbids, is a name.

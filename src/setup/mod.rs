@@ -7,7 +7,8 @@ use crate::plan::IdentityPlan;
 use crate::probe::files;
 use environment::Environment;
 use helper::Stops;
-use privileges::Standing;
+use privileges::{Ids, Standing};
+use user::Credentials;
 
 pub mod capabilities;
 pub mod chown;
@@ -37,12 +38,33 @@ pub fn become_user(
         Some(spec) => become_specified(spec, plan, environment, stops)?,
         None => keep_what_is_held(plan),
     }
-    if plan.require_non_root && nix::unistd::Uid::effective().is_root() {
+    verify_user(plan)
+}
+
+/// The last look before anything is started, on ids that the kernel was asked for just now: whatever went before, who
+/// asked for a user that is not root gets nothing that is root, or could be again.
+///
+/// # Errors
+/// 125.
+pub fn verify_user(plan: &IdentityPlan) -> Result<(), Failure> {
+    let spec = plan.user.as_deref();
+    let must_not = plan.require_non_root || spec.is_some_and(|spec| !user::asks_for_root(spec));
+    if !must_not {
+        return Ok(());
+    }
+    let ids = Ids::current().map_err(Failure::failed)?;
+    if !ids.has_root() {
+        return Ok(());
+    }
+    if plan.require_non_root {
         return Err(Failure::failed(
             "--require-non-root: COMMAND would run as root: add USER to the Dockerfile, or --user",
         ));
     }
-    Ok(())
+    let (spec, [real, effective, saved]) = (spec.unwrap_or_default(), ids.uids);
+    Err(Failure::failed(format!(
+        "--user {spec}: still root (uid real {real}, effective {effective}, saved {saved}): nothing is started"
+    )))
 }
 
 fn become_specified(
@@ -51,51 +73,50 @@ fn become_specified(
     environment: &mut Environment,
     stops: Stops<'_>,
 ) -> Result<(), Failure> {
+    let fail = |error: String| Failure::failed(format!("--user {spec}: {error}"));
     let read = |path: &str| match files::read(Path::new(path)) {
         Ok((text, _)) => Ok(text),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(Failure::failed(format!(
-            "--user {spec}: can't read {path}: {error}"
-        ))),
+        Err(error) => Err(fail(format!("can't read {path}: {error}"))),
     };
     let credentials = user::resolve(spec, &read("/etc/passwd")?, &read("/etc/group")?)
         .map_err(|error| Failure::failed(format!("--user: {error}")))?;
-    let standing = privileges::standing(&credentials);
-    if nix::unistd::Uid::effective().is_root() {
-        give(plan, &credentials, stops)?;
-    } else if standing == Standing::Already && !plan.chown.is_empty() {
-        log::warn!("running as '{spec}' already, not as root: --chown is skipped");
-    }
-    match standing {
-        Standing::Already => {
-            log::debug!("already uid {}: nothing to drop", credentials.uid);
-            keep_what_is_held(plan);
+    match privileges::standing(&credentials).map_err(fail)? {
+        Standing::Already if credentials.uid == 0 => give(plan, &credentials, stops)?,
+        Standing::CanDrop => {
+            privileges::become_root().map_err(fail)?;
+            give(plan, &credentials, stops)?;
+            privileges::drop_to(&credentials, plan.privileges).map_err(fail)?;
+            name_user(&credentials, environment);
+            return Ok(());
         }
-        Standing::SomebodyElse => {
-            let uid = nix::unistd::Uid::effective();
+        Standing::SomebodyElse(uid) => {
             let skipped = if plan.chown.is_empty() {
                 "--user is"
             } else {
                 "--user and --chown are"
             };
             log::warn!("running as uid {uid}, which can't become '{spec}': {skipped} skipped");
-            keep_what_is_held(plan);
         }
-        Standing::CanDrop => {
-            privileges::drop_to(&credentials, plan.privileges)
-                .map_err(|error| Failure::failed(format!("--user {spec}: {error}")))?;
-            name_user(&credentials, environment);
+        standing => {
+            let Credentials { uid, gid, .. } = credentials;
+            log::debug!("already uid {uid}: nothing to drop");
+            if let Standing::InGroup(own) = standing {
+                log::warn!(
+                    "running as uid {uid} already, but in group {own}, not {gid} as '{spec}' says: it stays so"
+                );
+            }
+            if !plan.chown.is_empty() {
+                log::warn!("running as '{spec}' already, not as root: --chown is skipped");
+            }
         }
     }
+    keep_what_is_held(plan);
     Ok(())
 }
 
 /// `--chown`, in the order given.
-fn give(
-    plan: &IdentityPlan,
-    credentials: &user::Credentials,
-    stops: Stops<'_>,
-) -> Result<(), Failure> {
+fn give(plan: &IdentityPlan, credentials: &Credentials, stops: Stops<'_>) -> Result<(), Failure> {
     if plan.chown.is_empty() {
         return Ok(());
     }
@@ -118,7 +139,7 @@ fn keep_what_is_held(plan: &IdentityPlan) {
     }
 }
 
-fn name_user(credentials: &user::Credentials, environment: &mut Environment) {
+fn name_user(credentials: &Credentials, environment: &mut Environment) {
     if let Some(name) = &credentials.name {
         environment.set("USER", name);
         environment.set("LOGNAME", name);

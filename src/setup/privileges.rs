@@ -12,27 +12,77 @@ use super::user::Credentials;
 use crate::sys::capabilities::{self, Capabilities};
 use crate::sys::standard_stream;
 
+/// The ids of this process, each three: real, effective, saved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ids {
+    /// Of the user.
+    pub uids: [u32; 3],
+    /// Of the group.
+    pub gids: [u32; 3],
+}
+
+impl Ids {
+    /// Asks the kernel, and never takes a failure for an answer.
+    ///
+    /// # Errors
+    /// One line.
+    pub fn current() -> Result<Self, String> {
+        let fail = |what: &str| format!("can't read the {what}");
+        let uids =
+            getresuid().map_err(|errno| format!("{}: {errno}", fail("user ids (getresuid)")))?;
+        let gids =
+            getresgid().map_err(|errno| format!("{}: {errno}", fail("group ids (getresgid)")))?;
+        Ok(Self {
+            uids: [uids.real, uids.effective, uids.saved].map(Uid::as_raw),
+            gids: [gids.real, gids.effective, gids.saved].map(Gid::as_raw),
+        })
+    }
+
+    /// Whether this process is root, or can become it again by one of its ids.
+    pub fn has_root(&self) -> bool {
+        self.uids.contains(&0)
+    }
+}
+
 /// What `--user` comes to for this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// Already that user.
+    /// Already that user, by all three ids.
     Already,
-    /// Root, so it can become the user.
+    /// That user, but with this group.
+    InGroup(u32),
+    /// Root by one of the ids at least, so it can become the user.
     CanDrop,
-    /// Somebody else, as under an arbitrary uid or `runAsUser`.
-    SomebodyElse,
+    /// Somebody else, with this uid, as under an arbitrary uid or `runAsUser`.
+    SomebodyElse(u32),
 }
 
 /// How this process stands to `credentials`.
-pub fn standing(credentials: &Credentials) -> Standing {
-    let (uid, gid) = (Uid::effective().as_raw(), Gid::effective().as_raw());
-    if uid == credentials.uid && (gid == credentials.gid || uid != 0) {
-        Standing::Already
-    } else if uid == 0 {
-        Standing::CanDrop
-    } else {
-        Standing::SomebodyElse
+///
+/// # Errors
+/// One line: then nobody knows, and nothing may go on.
+pub fn standing(credentials: &Credentials) -> Result<Standing, String> {
+    let ids = Ids::current()?;
+    let is_user = ids.uids == [credentials.uid; 3];
+    let is_in_group = ids.gids == [credentials.gid; 3];
+    Ok(match ids {
+        _ if is_user && is_in_group => Standing::Already,
+        ids if ids.has_root() => Standing::CanDrop,
+        ids if is_user => Standing::InGroup(ids.gids[1]),
+        ids => Standing::SomebodyElse(ids.uids[1]),
+    })
+}
+
+/// Makes root by all three ids of who has it as one: what only root can do comes next, and the drop at last.
+///
+/// # Errors
+/// One line that says which step failed.
+pub fn become_root() -> Result<(), String> {
+    let root = Uid::from_raw(0);
+    if Ids::current()?.uids == [0; 3] {
+        return Ok(());
     }
+    setresuid(root, root, root).map_err(|errno| id_error("uid 0 for the drop", "SETUID", errno))
 }
 
 /// What the user has after the drop.
@@ -60,12 +110,13 @@ pub fn drop_to(credentials: &Credentials, privileges: Privileges) -> Result<(), 
     let bounded = !privileges.allow_new && limit_bounding_set(keep);
     if !keep.is_empty() {
         // Without it a change of uid clears the permitted set (capabilities(7), "Effect of user ID changes").
-        prctl::set_keepcaps(true).map_err(|errno| format!("can't keep {keep}: {errno}"))?;
+        prctl::set_keepcaps(true).map_err(|errno| format!("can't keep {keep} (prctl): {errno}"))?;
     }
     set_ids(credentials)?;
     set_capabilities(keep)?;
     if !privileges.allow_new {
-        prctl::set_no_new_privs().map_err(|errno| format!("can't set no_new_privs: {errno}"))?;
+        prctl::set_no_new_privs()
+            .map_err(|errno| format!("can't set no_new_privs (prctl): {errno}"))?;
     }
     // A change of uid makes /proc/self root's; the user's own COMMAND could not open /proc/1/fd/1 then.
     let _ = prctl::set_dumpable(true);
@@ -80,11 +131,11 @@ pub fn drop_to(credentials: &Credentials, privileges: Privileges) -> Result<(), 
 /// # Errors
 /// One line that says what is missing.
 pub fn keep_without_drop(keep: CapabilitySet) -> Result<(), String> {
-    if keep.is_empty() || Uid::effective().is_root() {
+    if keep.is_empty() || Ids::current()?.uids[1] == 0 {
         return Ok(());
     }
     has_to_keep(keep)?;
-    let held = capabilities::capabilities().map_err(|error| error.to_string())?;
+    let held = held()?;
     let wider = Capabilities {
         inheritable: held.inheritable | keep.0,
         ..held
@@ -94,8 +145,13 @@ pub fn keep_without_drop(keep: CapabilitySet) -> Result<(), String> {
     raise_ambient(keep)
 }
 
+fn held() -> Result<Capabilities, String> {
+    capabilities::capabilities()
+        .map_err(|error| format!("can't read the capabilities (capget): {error}"))
+}
+
 fn has_to_keep(keep: CapabilitySet) -> Result<(), String> {
-    let held = capabilities::capabilities().map_err(|error| error.to_string())?;
+    let held = held()?;
     let missing = keep.without(held.permitted);
     if missing.is_empty() {
         return Ok(());
@@ -184,7 +240,7 @@ fn set_capabilities(keep: CapabilitySet) -> Result<(), String> {
         inheritable: keep.0,
     };
     capabilities::set_capabilities(sets)
-        .map_err(|error| format!("can't set the capabilities: {error}"))?;
+        .map_err(|error| format!("can't set the capabilities (capset): {error}"))?;
     raise_ambient(keep)?;
     // It has done its work. `execve(2)` clears it, too.
     let _ = prctl::set_keepcaps(false);
@@ -211,21 +267,15 @@ fn incomplete(credentials: &Credentials, what: &str) -> String {
 
 /// Reads the ids back.
 fn verify_ids(credentials: &Credentials) -> Result<(), String> {
-    let uids = getresuid().map_err(|errno| errno.to_string())?;
-    let gids = getresgid().map_err(|errno| errno.to_string())?;
-    if [uids.real, uids.effective, uids.saved]
-        .iter()
-        .any(|uid| uid.as_raw() != credentials.uid)
-    {
+    let ids = Ids::current()?;
+    if ids.uids != [credentials.uid; 3] {
         return Err("the user ids differ".into());
     }
-    if [gids.real, gids.effective, gids.saved]
-        .iter()
-        .any(|gid| gid.as_raw() != credentials.gid)
-    {
+    if ids.gids != [credentials.gid; 3] {
         return Err("the group ids differ".into());
     }
-    let groups = getgroups().map_err(|errno| errno.to_string())?;
+    let groups =
+        getgroups().map_err(|errno| format!("can't read the groups (getgroups): {errno}"))?;
     let mut groups: Vec<u32> = groups.iter().map(|gid| gid.as_raw()).collect();
     let mut wanted = credentials.groups.clone();
     groups.sort_unstable();
@@ -239,7 +289,7 @@ fn verify_ids(credentials: &Credentials) -> Result<(), String> {
 /// Reads the capabilities and `no_new_privs` back. `bounded`: the bounding set was limited, too.
 fn verify_privileges(privileges: Privileges, bounded: bool) -> Result<(), String> {
     let keep = privileges.keep.0;
-    let held = capabilities::capabilities().map_err(|error| error.to_string())?;
+    let held = held()?;
     let sets = [
         ("permitted", held.permitted),
         ("effective", held.effective),

@@ -24,6 +24,11 @@ pub struct Credentials {
 /// The largest id that is taken: the sign bit belongs to "unchanged" and to overflow.
 const MAX_ID: u32 = i32::MAX.cast_unsigned();
 
+/// Whether `spec` asks for root, which it does by these spellings alone.
+pub fn asks_for_root(spec: &str) -> bool {
+    matches!(spec.split(':').next(), Some("root" | "0"))
+}
+
 /// Reads `spec` against the texts of /etc/passwd and /etc/group (`passwd(5)`, `group(5)`).
 ///
 /// # Errors
@@ -63,7 +68,7 @@ pub fn resolve(spec: &str, passwd: &[u8], group: &[u8]) -> Result<Credentials, S
             format!("there is no user '{user}' in /etc/passwd: add it in the Dockerfile, or use a numeric uid:gid")
         })?
     };
-    if entry.uid == 0 && !matches!(user, "root" | "0") {
+    if entry.uid == 0 && !asks_for_root(spec) {
         return Err(format!("'{user}' is uid 0: say root or 0 if that is meant"));
     }
     let groups = match gid {

@@ -22,6 +22,7 @@ use crate::probe::{self, Deadline, Question, Readiness, Verification};
 use crate::settings::Settings;
 use crate::setup::environment::{Environment, resolve};
 use crate::setup::expand::expand;
+use crate::setup::helper::Stops;
 use crate::setup::user;
 use crate::setup::words;
 
@@ -105,7 +106,7 @@ fn plan(arguments: &[OsString], environment: &Environment) -> Result<String, Fai
         environment,
     };
     crate::plan::output(&settings)?;
-    let resolved = resolve(&settings)?;
+    let resolved = resolve(&settings, Stops::Handled)?;
     let settings = Settings {
         environment: &resolved.environment,
         ..settings

@@ -241,7 +241,7 @@ fn supervision(settings: &Settings<'_>) -> Result<Supervision, Failure> {
     Ok(Supervision {
         group: settings.switch(Opt::SignalGroup)?,
         map: signal_map(settings)?,
-        stop_delay: settings.limit(Opt::StopDelay)?,
+        stop_delay: settings.pause(Opt::StopDelay)?,
         stop_timeout: settings.limit(Opt::StopTimeout)?,
         orphan_grace: settings.limit(Opt::OrphanGrace)?,
     })

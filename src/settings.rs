@@ -93,6 +93,17 @@ impl Settings<'_> {
         }
     }
 
+    /// A pause, of which `0` is none.
+    ///
+    /// # Errors
+    /// Anything but a duration.
+    pub fn pause(&self, opt: Opt) -> Result<Option<Duration>, Failure> {
+        match self.text(opt)?.as_deref().map(parse_duration) {
+            Some(Some(Duration::ZERO)) => Ok(None),
+            _ => self.limit(opt),
+        }
+    }
+
     /// The items of a list, split first and expanded then; an item that vanished through `:-` drops out.
     ///
     /// # Errors

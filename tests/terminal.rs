@@ -438,3 +438,108 @@ fn a_command_that_was_stopped_from_outside_stays_so_and_still_ends_when_it_is_to
         ends_with(terminal, 143);
     }
 }
+
+/// As an editor or a pager that puts the screen in order before it stops.
+const PAUSES_ITSELF: &str = r"
+import os, signal, sys
+def pause(*_):
+    os.write(1, b'screen restored\r\n')
+    os.kill(0 if sys.argv[1] == 'group' else os.getpid(), signal.SIGSTOP)
+    os.write(1, b'screen redrawn\r\n')
+signal.signal(signal.SIGTSTP, pause)
+os.write(1, b'begun\r\n')
+for line in sys.stdin:
+    os.write(1, b'got ' + line.encode())
+";
+
+#[test]
+fn a_program_that_handles_ctrl_z_and_stops_itself_gives_the_shell_above_back() {
+    for options in ["", "--signal-group "] {
+        for who in ["itself", "group"] {
+            for run in [Run::program(BASH[0]).pid1(), Run::program(BASH[0])] {
+                let run = run.args(&BASH[1..]).env("PROGRAM", PAUSES_ITSELF);
+                let terminal = &mut with_prompt(run);
+                let command = format!("$PORTERO {options}-- python3 -c \"$PROGRAM\" {who}");
+                line(terminal, &command, &["begun"]);
+                for word in ["one", "two"] {
+                    terminal.until_foreground("python3");
+                    terminal.send(CTRL_Z);
+                    terminal.expect("screen restored", DEADLINE);
+                    terminal.expect("Stopped", DEADLINE);
+                    terminal.expect("prompt> ", DEADLINE);
+                    line(terminal, "fg", &["screen redrawn"]);
+                    terminal.until_foreground("python3");
+                    line(terminal, word, &[&format!("got {word}")]);
+                }
+                terminal.send(CTRL_D);
+                expect_status(terminal, 0);
+                line(terminal, "exit 3", &[]);
+                ends_with(terminal, 3);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_tstp_ttin_or_ttou_from_outside_stops_portero_and_command_until_cont() {
+    for signal in ["TSTP", "TTIN", "TTOU"] {
+        let terminal = &mut with_prompt(Run::program(BASH[0]).args(&BASH[1..]));
+        line(terminal, "$PORTERO -- cat", &[]);
+        terminal.until_foreground("cat");
+        let portero = common::process::children(terminal.pid())[0];
+        let number = signal.parse::<Signal>();
+        let number = number.or_else(|_| format!("SIG{signal}").parse()).unwrap();
+        kill(Pid::from_raw(portero), number).unwrap();
+        terminal.expect("Stopped", DEADLINE);
+        terminal.expect("prompt> ", DEADLINE);
+        line(terminal, "fg", &["-- cat"]);
+        terminal.until_foreground("cat");
+        line(terminal, "one", &["one\r\none\r\n"]);
+        terminal.send(CTRL_C);
+        expect_status(terminal, 130);
+    }
+}
+
+/// As `npm start` at a terminal: Ctrl-C ends the launcher at once, and its server drains, unless it gets another signal.
+const LAUNCHER: &str = r"
+import os, signal, sys, time
+read, write = os.pipe()
+if os.fork() == 0:
+    def drain(*_):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: (os.write(1, b'cut\r\n'), os._exit(1)))
+        os.write(1, b'drains\r\n')
+        end = time.monotonic() + 0.5
+        while time.monotonic() < end:
+            time.sleep(0.05)
+        os.write(1, b'drained\r\n')
+        os._exit(0)
+    signal.signal(signal.SIGINT, drain)
+    signal.signal(signal.SIGTERM, drain)
+    os.write(write, b'.')
+    while True:
+        time.sleep(1000)
+signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+os.read(read, 1)
+os.write(1, b'ready\r\n')
+while True:
+    time.sleep(1000)
+";
+
+#[test]
+fn who_has_had_a_key_with_the_foreground_gets_no_second_stop() {
+    for options in [&[][..], &["--signal-group"]] {
+        for run in both_places() {
+            let run = run.args(options).args(["--orphan-grace", "100ms"]);
+            let terminal = &mut Terminal::start(run.args(["--", "python3", "-c", LAUNCHER]));
+            terminal.expect("ready", DEADLINE);
+            terminal.send(CTRL_C);
+            ends_with(terminal, 130);
+            let screen = terminal.screen();
+            assert!(
+                screen.contains("drained") && !screen.contains("cut"),
+                "{screen}"
+            );
+        }
+    }
+}

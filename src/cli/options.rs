@@ -154,6 +154,11 @@ impl OptionSpec {
         }
     }
 
+    /// Whether it says how COMMAND is supervised, which `--exec` leaves to somebody else.
+    pub fn supervises(&self) -> bool {
+        matches!(self.section, Section::Stopping | Section::Supervision) && self.opt != Opt::Exec
+    }
+
     /// As it is typed.
     pub fn typed_name(&self) -> String {
         self.short

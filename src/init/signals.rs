@@ -117,6 +117,11 @@ impl SignalMap {
         Self(entries.into_iter().collect())
     }
 
+    /// Adds one, of a FROM that is not there.
+    pub fn set(&mut self, from: i32, to: i32) {
+        self.0.push((from, Some(to)));
+    }
+
     /// Whether anything was given for this FROM.
     pub fn has(&self, from: i32) -> bool {
         self.0.iter().any(|(known, _)| *known == from)

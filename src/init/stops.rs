@@ -94,10 +94,15 @@ pub fn handed_down(map: &SignalMap) -> SignalMap {
     reduced(map, |_| libc::SIGTERM)
 }
 
-/// The map by which PID 1 supervises a step: likewise, but the step gets what was received, and decides itself.
+/// The map by which PID 1 supervises a step: likewise, but the step gets what was received, and decides itself. One
+/// exception: `portero wait` keeps SIGPIPE blocked, for the readers that its streams lose, and would not hear of it.
 #[must_use]
 pub fn as_received(map: &SignalMap) -> SignalMap {
-    reduced(map, |number| number)
+    let mut step = reduced(map, |number| number);
+    if !step.has(libc::SIGPIPE) {
+        step.set(libc::SIGPIPE, libc::SIGTERM);
+    }
+    step
 }
 
 fn reduced(map: &SignalMap, to: impl Fn(i32) -> i32) -> SignalMap {
@@ -202,13 +207,10 @@ mod tests {
                 );
             }
             // The step says of each signal what PID 1 says, and so would a step of the step.
-            for step in [
-                handed_down(&map),
-                as_received(&map),
-                handed_down(&handed_down(&map)),
-            ] {
+            for step in [handed_down(&map), handed_down(&handed_down(&map))] {
                 assert_eq!(sets(&step), [stops.clone(), ends.clone()], "{items:?}");
             }
+            assert_eq!(sets(&as_received(&map))[1], ends, "{items:?}");
             for number in 1..=64 {
                 let step = handed_down(&map).apply(number);
                 let expected = match (map.apply(number), stops.contains(&number)) {
@@ -217,10 +219,10 @@ mod tests {
                     _ => Some(number),
                 };
                 assert_eq!(step, expected, "{number}, {items:?}");
-                assert_eq!(
-                    as_received(&map).apply(number),
-                    map.apply(number).map(|_| number)
-                );
+                let received = map
+                    .apply(number)
+                    .map(|_| if number == 13 { 15 } else { number });
+                assert_eq!(as_received(&map).apply(number), received);
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 
 use super::{HEALTH_TARGETS, MigratePlan, RunPlan, Stage, WaitPlan, identity, supervision};
-use crate::cli::{CHILD_ONLY_IS_GONE, OPTIONS, Opt, is_own_variable, options_of};
+use crate::cli::{CHILD_ONLY_IS_GONE, OPTIONS, Opt, OptionSpec, is_own_variable, options_of};
 use crate::exit::Failure;
 use crate::init::stops;
 use crate::init::supervise::Supervision;
@@ -51,7 +51,7 @@ impl RunPlan {
                 .iter()
                 .map(|item| map_exit(settings, item))
                 .collect::<Result<_, _>>()?,
-            exec: settings.switch(Opt::Exec)?,
+            exec: replaces(settings)?,
             typed: typed_variables(settings),
             command,
         })
@@ -116,6 +116,23 @@ pub(super) fn command(settings: &Settings<'_>) -> Result<Vec<OsString>, Failure>
         |argument: &OsString| expand(argument, settings.environment).map(|expanded| expanded.text);
     let expanded: Result<Vec<OsString>, String> = typed.iter().map(expand_argument).collect();
     expanded.map_err(|error| Failure::failed(format!("--expand-args: {error}")))
+}
+
+/// `--exec`. What is typed beside it and would do nothing is an error; an image's environment may well hold some.
+fn replaces(settings: &Settings<'_>) -> Result<bool, Failure> {
+    let exec = settings.switch(Opt::Exec)?;
+    let is_typed = |option: &&OptionSpec| !settings.typed.values(option.opt).is_empty();
+    let mut useless = OPTIONS.iter().filter(|option| option.supervises());
+    match useless.find(is_typed) {
+        Some(option) if exec => Err(settings.invalid(
+            Opt::Exec,
+            &format!(
+                "COMMAND replaces portero, so {} would do nothing: leave out one of the two",
+                option.typed_name()
+            ),
+        )),
+        _ => Ok(exec),
+    }
 }
 
 fn is_named(command: &OsStr, name: &OsStr) -> bool {

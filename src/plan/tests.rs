@@ -230,6 +230,26 @@ fn a_usage_error_names_where_it_was_made() {
             "--map-signal: 'TERM' is not FROM=TO, e.g. TERM=QUIT",
         ),
         (
+            &["--exec", "--map-exit", "1=0", "x"],
+            &[],
+            "--exec: COMMAND replaces portero, so --map-exit would do nothing: leave out one of the two",
+        ),
+        (
+            &["--stop-delay", "5s", "x"],
+            &[("PORTERO_EXEC", "1")],
+            "PORTERO_EXEC: COMMAND replaces portero, so --stop-delay would do nothing: leave out one of the two",
+        ),
+        (
+            &["--stop-timeout", "0", "x"],
+            &[],
+            "--stop-timeout: '0' would be no time at all: say 'none' for no limit, or a real time such as 5s",
+        ),
+        (
+            &["x"],
+            &[("PORTERO_ORPHAN_GRACE", "0s")],
+            "PORTERO_ORPHAN_GRACE: '0s' would be no time at all: say 'none' for no limit, or a real time such as 5s",
+        ),
+        (
             &["--expand-args", "x", "${UNSET}"],
             &[],
             "--expand-args: the variable UNSET is not set",
@@ -408,5 +428,19 @@ fn the_health_check_finds_its_port() {
         (&[], &[("PORT", "80a")]),
     ] {
         assert!(target(line, environment).is_err(), "{line:?}");
+    }
+}
+
+#[test]
+fn what_an_image_sets_counts_for_nothing_beside_exec_and_no_delay_may_be_spelled_0() {
+    let environment = [
+        ("PORTERO_STOP_DELAY", "5s"),
+        ("PORTERO_MAP_EXIT", "143=0"),
+        ("PORTERO_SIGNAL_GROUP", "1"),
+    ];
+    assert!(run(&["--exec", "x"], &environment).expect("a plan").exec);
+    for zero in ["0", "0s", "0ms", "none"] {
+        let plan = run(&["--stop-delay", zero, "x"], &environment).expect("a plan");
+        assert_eq!(plan.supervision.stop_delay, None, "{zero}");
     }
 }

@@ -19,7 +19,8 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use common::postgres::{PASSWORD, Postgres};
-use common::{DEADLINE, Finished, Run, Server};
+use common::tls::psql;
+use common::{DEADLINE, Finished, Run, Server, TempDir};
 use ring::{digest, hmac, pbkdf2};
 
 fn healthcheck(url: &str, limit: &str) -> Finished {
@@ -294,4 +295,89 @@ fn a_server_that_greets_and_resets_is_named_by_its_greeting() {
     wait(&url)
         .assert_exit(125)
         .assert_stderr_contains("is not PostgreSQL, but MySQL or MariaDB");
+}
+
+#[test]
+fn no_file_that_a_url_names_holds_anybody_up_and_one_that_cannot_be_read_is_said_at_once() {
+    let directory = TempDir::new();
+    let fifo = directory.join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+    let fifo = fifo.display().to_string();
+    let long = directory.file("long", &"x".repeat(2 << 20));
+    let long = long.display().to_string();
+    let table = [
+        ("service=shop", fifo.as_str(), "can't read the service file"),
+        ("service=shop", "/dev/zero", "it is not a regular file"),
+        ("service=shop", &long, "it is larger than 1 MiB"),
+        (
+            "service=shop",
+            "/nonexistent",
+            "no service file defines the service",
+        ),
+        (
+            &format!("sslmode=require&sslrootcert={fifo}"),
+            "",
+            "it is not a regular file",
+        ),
+        (
+            &format!("sslmode=require&sslcert={fifo}&sslkey={fifo}"),
+            "",
+            "it is not a regular file",
+        ),
+    ];
+    for (parameters, service_file, words) in table {
+        let url = format!("postgres://u:{PASSWORD}@127.0.0.1:1/d?{parameters}");
+        for arguments in [
+            &["--wait", "URL", "--wait-timeout", "1h", "--", "true"][..],
+            &["wait", "--wait-timeout", "1h", "URL"],
+        ] {
+            Run::portero()
+                .args(arguments)
+                .env("URL", &url)
+                .env("PGSERVICEFILE", service_file)
+                .finish()
+                .assert_exit(125)
+                .assert_stderr_contains(words)
+                .assert_never_says(PASSWORD);
+        }
+    }
+    // A password file that is none is passed over, as libpq does it.
+    let server = Postgres::start();
+    Run::portero()
+        .args(["healthcheck", "--timeout", "20s", "URL"])
+        .env(
+            "URL",
+            server.url("postgres").replace(&format!(":{PASSWORD}"), ""),
+        )
+        .env("PGPASSFILE", &fifo)
+        .finish()
+        .assert_exit(1)
+        .assert_stderr_contains("the server asks for a password, and none is given");
+}
+
+#[test]
+fn the_servers_user_and_the_versions_of_tls_are_what_the_url_asks_for_as_with_psql() {
+    let server = Postgres::options()
+        .tls()
+        .setting("ssl_max_protocol_version = 'TLSv1.2'")
+        .start();
+    let socket = format!(
+        "postgres://postgres@/postgres?host={}&port={}",
+        server.socket_directory().display(),
+        server.port()
+    );
+    let tcp = format!("{}?sslmode=require", server.url("postgres"));
+    let home = TempDir::new();
+    for (url, good) in [
+        (format!("{socket}&requirepeer=postgres"), true),
+        (format!("{socket}&requirepeer=root"), false),
+        (format!("{tcp}&requirepeer=root"), true),
+        (format!("{tcp}&ssl_min_protocol_version=TLSv1.2"), true),
+        (format!("{tcp}&ssl_min_protocol_version=TLSv1.3"), false),
+        (format!("{tcp}&ssl_max_protocol_version=TLSv1.2"), true),
+        (format!("{tcp}&sslsni=0"), true),
+    ] {
+        healthcheck(&url, "20s").assert_exit(i32::from(!good));
+        psql(&url, &home).assert_exit(if good { 0 } else { 2 });
+    }
 }

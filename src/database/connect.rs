@@ -1,10 +1,13 @@
 //! A login as libpq would do it: every host, every address, TLS and its fallbacks, the kind of server asked for.
 
+use std::borrow::Cow;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
 use rustls::ClientConfig;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Notify;
@@ -15,6 +18,7 @@ use tokio_postgres::{Client, Config, Error, NoTls, SimpleQueryMessage};
 use super::diagnosis::{HUNG_UP, Trouble};
 use super::endpoint::{Endpoint, Reasons, Socket, resolve, server_name};
 use super::login::{self, Authenticated, Credentials, Failure};
+use super::passfile::name_of;
 use super::secure::{Way, secure};
 use super::stranger;
 use super::url::{PostgresUrl, SessionAttributes};
@@ -33,7 +37,7 @@ const SECOND_LOOK: Duration = Duration::from_secs(1);
 
 /// What connects: the URL, and what was read and built for it once.
 pub struct Connector<'a> {
-    url: &'a PostgresUrl,
+    url: Cow<'a, PostgresUrl>,
     user: String,
     /// None where none of the servers is spoken to by TLS.
     tls: Option<Arc<ClientConfig>>,
@@ -57,6 +61,7 @@ impl<'a> Connector<'a> {
     /// # Errors
     /// A certificate that can't be read, or no user to log in as: what no waiting can change.
     pub fn new(url: &'a PostgresUrl, application_name: &'a str) -> Result<Self, String> {
+        let url = url.with_service()?;
         let user = url.login()?;
         let tls = if url.may_use_tls() {
             Some(Arc::new(url.tls.client_config()?))
@@ -227,6 +232,7 @@ impl<'a> Connector<'a> {
         };
         // A reset of the attempt itself says nothing of who is there.
         let (stream, socket) = opened.map_err(|error| Failure::from(Trouble::from(&error)))?;
+        self.check_peer(endpoint, &socket)?;
         let mut secured = secure(stream, way, &endpoint.name, self.tls.as_ref()).await?;
         login::log_in(&mut secured, &self.credentials(endpoint)).await?;
         // It is in already: what it is told here is for nobody.
@@ -249,6 +255,22 @@ impl<'a> Connector<'a> {
             }
         });
         Ok(Login { client, socket })
+    }
+
+    /// `requirepeer`: a unix socket's server must be this user's (`unix(7)`, `SO_PEERCRED`).
+    fn check_peer(&self, endpoint: &Endpoint<'_>, socket: &OwnedFd) -> Result<(), Trouble> {
+        let (Some(wanted), Socket::Unix(_)) = (&self.url.peer, &endpoint.socket) else {
+            return Ok(());
+        };
+        let peer = getsockopt(socket, PeerCredentials)
+            .map_err(|errno| Trouble::from(&io::Error::from(errno)))?;
+        let name = name_of(peer.uid()).unwrap_or_else(|| peer.uid().to_string());
+        if name == *wanted {
+            return Ok(());
+        }
+        Err(Trouble::Refused(format!(
+            "requirepeer: the server runs as another user, {name:?}"
+        )))
     }
 
     fn credentials(&self, endpoint: &Endpoint<'_>) -> Credentials<'_> {

@@ -1,12 +1,12 @@
 //! Who logs in when the URL does not say it: the operating system's user, and the password file
 //! (PostgreSQL manual, 34.16 "The Password File").
 
-use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 
 use super::url::PostgresUrl;
+use crate::probe::files;
 
 /// A wait tries many times and says it once.
 static PASSED_OVER: Once = Once::new();
@@ -46,9 +46,9 @@ impl PostgresUrl {
     }
 }
 
-/// The file's lines, unless others can read it too: libpq passes over such a file.
+/// The file's lines, unless others can read it too: libpq passes over such a file, and one that is none.
 fn read(file: &Path) -> Option<String> {
-    let metadata = fs::metadata(file).ok().filter(fs::Metadata::is_file)?;
+    let (bytes, metadata) = files::read(file).ok()?;
     if metadata.mode() & 0o077 != 0 {
         PASSED_OVER.call_once(|| {
             let file = file.display();
@@ -56,7 +56,7 @@ fn read(file: &Path) -> Option<String> {
         });
         return None;
     }
-    fs::read_to_string(file).ok()
+    String::from_utf8(bytes).ok()
 }
 
 /// The password of the first line `host:port:database:user:password` that fits.
@@ -110,9 +110,18 @@ fn fields(line: &str) -> Vec<Field> {
 
 /// This process's own entry in `/etc/passwd`, read directly: a static binary has no NSS.
 fn own_account() -> Option<Account> {
-    let uid = nix::unistd::geteuid().to_string();
-    let passwd = fs::read_to_string("/etc/passwd").ok()?;
-    passwd.lines().find_map(|line| {
+    account(nix::unistd::geteuid().as_raw())
+}
+
+/// The name of a user.
+pub(super) fn name_of(uid: u32) -> Option<String> {
+    account(uid).map(|account| account.name)
+}
+
+fn account(uid: u32) -> Option<Account> {
+    let uid = uid.to_string();
+    let (passwd, _) = files::read(Path::new("/etc/passwd")).ok()?;
+    String::from_utf8_lossy(&passwd).lines().find_map(|line| {
         let mut fields = line.split(':');
         let (name, id) = (fields.next()?, fields.nth(1)?);
         let home = fields.nth(2)?;

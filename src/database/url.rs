@@ -10,11 +10,13 @@ mod syntax;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rustls::SupportedProtocolVersion;
 use tokio_postgres::config::ChannelBinding;
 
 use crate::probe::tls::{self, SslMode, TlsSettings, TrustedRoots};
@@ -60,10 +62,11 @@ pub(super) enum SessionAttributes {
 
 /// A Postgres database and how to log in to it. `Display` is fit for logs: it has no password.
 ///
-/// Parsing reads no file but that of a service, which may name the host: password files, certificates and `/etc/passwd`
-/// are read when connecting.
+/// Parsing reads no file: service and password files, certificates and `/etc/passwd` are read when connecting.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PostgresUrl {
+    /// A service file has more to say.
+    service: Option<Box<Service>>,
     pub(super) servers: Vec<Server>,
     /// None: the name of the operating system's user.
     pub(super) user: Option<String>,
@@ -77,6 +80,8 @@ pub struct PostgresUrl {
     pub(super) channel_binding: ChannelBinding,
     /// `require_auth`.
     pub(super) methods: Methods,
+    /// `requirepeer`: whose a unix socket's server must be.
+    pub(super) peer: Option<String>,
     pub(super) application_name: Option<String>,
     pub(super) options: Option<String>,
     /// For one address of one server; None is no limit of its own.
@@ -90,24 +95,50 @@ impl PostgresUrl {
     /// # Errors
     /// One line that says what is wrong and what to do; it shows neither the password nor the URL.
     pub fn parse(text: &str, env: &Environment) -> Result<Self, String> {
-        let keywords = Keywords::collect(syntax::split(text)?, env)?;
+        let keywords = Keywords::collect(syntax::split(text)?, env, &[])?;
+        let mut url = Self::new(&keywords, env)?;
+        if let Some(name) = keywords.owned("service") {
+            let (text, env) = (text.to_owned(), env.clone());
+            url.service = Some(Box::new(Service { name, text, env }));
+        }
+        Ok(url)
+    }
+
+    /// The same with what its service file says, where it names a service.
+    ///
+    /// # Errors
+    /// The file can't be read, has no such service, or what it says can't be understood.
+    pub(super) fn with_service(&self) -> Result<Cow<'_, Self>, String> {
+        let Some(service) = &self.service else {
+            return Ok(Cow::Borrowed(self));
+        };
+        let parameters = service::look_up(&service.name, &service.env)?;
+        let parts = syntax::split(&service.text)?;
+        let keywords = Keywords::collect(parts, &service.env, &parameters)?;
+        Self::new(&keywords, &service.env).map(Cow::Owned)
+    }
+
+    fn new(keywords: &Keywords, env: &Environment) -> Result<Self, String> {
+        refuse(keywords)?;
         let home = env.given("HOME").map(PathBuf::from);
         Ok(Self {
-            servers: servers(&keywords)?,
+            service: None,
+            servers: servers(keywords)?,
             user: keywords.owned("user"),
             password: keywords.owned("password"),
             passfile: keywords.get("passfile").map(PathBuf::from),
             database: keywords.owned("dbname"),
-            tls: tls_settings(&keywords, home.clone())?,
+            tls: tls_settings(keywords, home.clone())?,
             home,
-            channel_binding: channel_binding(&keywords)?,
+            channel_binding: channel_binding(keywords)?,
             methods: keywords
                 .get("require_auth")
                 .map_or(Ok(Methods::ALL), Methods::parse)?,
+            peer: keywords.owned("requirepeer"),
             application_name: keywords.owned("application_name"),
             options: keywords.owned("options"),
-            connect_timeout: connect_timeout(&keywords),
-            session_attributes: session_attributes(&keywords)?,
+            connect_timeout: connect_timeout(keywords),
+            session_attributes: session_attributes(keywords)?,
         })
     }
 
@@ -123,6 +154,67 @@ impl PostgresUrl {
                 .servers
                 .iter()
                 .any(|server| !matches!(server.host, Host::Socket(_)))
+    }
+}
+
+/// What names a service: the URL and the variables that it is read by again.
+#[derive(Clone, PartialEq, Eq)]
+struct Service {
+    name: String,
+    text: String,
+    env: Environment,
+}
+
+/// Refuses what restricts and can't be kept to: passed over, it would be a promise that nobody keeps.
+fn refuse(keywords: &Keywords) -> Result<(), String> {
+    for keyword in ["sslcrl", "sslcrldir"] {
+        if keywords.get(keyword).is_some() {
+            return Err(format!(
+                "portero reads no revocation lists ({keyword}): leave it out for portero, to go without"
+            ));
+        }
+    }
+    match keywords.get("gssencmode") {
+        None | Some("disable" | "prefer") => {}
+        Some("require") => {
+            return Err("portero has no GSSAPI encryption (gssencmode=require)".into());
+        }
+        Some(_) => return Err("gssencmode must be disable, prefer or require".into()),
+    }
+    match keywords.get("min_protocol_version") {
+        None | Some("3.0") => Ok(()),
+        Some(_) => Err("portero speaks version 3.0 of the protocol (min_protocol_version)".into()),
+    }
+}
+
+/// Which of TLS 1.2 and 1.3 are left by the versions that are given.
+fn versions(keywords: &Keywords) -> Result<&'static [&'static SupportedProtocolVersion], String> {
+    let number = |keyword: &str, default| match keywords
+        .get(keyword)
+        .map(str::to_ascii_lowercase)
+        .as_deref()
+    {
+        None => Ok(default),
+        Some("tlsv1") => Ok(0),
+        Some("tlsv1.1") => Ok(1),
+        Some("tlsv1.2") => Ok(2),
+        Some("tlsv1.3") => Ok(3),
+        Some(_) => Err(format!(
+            "{keyword} must be TLSv1, TLSv1.1, TLSv1.2 or TLSv1.3"
+        )),
+    };
+    let (least, most) = (
+        number("ssl_min_protocol_version", 2)?,
+        number("ssl_max_protocol_version", 3)?,
+    );
+    match (least, most) {
+        (0..=2, 3) => Ok(tls::VERSIONS),
+        (3, 3) => Ok(tls::TLS13),
+        (0..=2, 2) => Ok(tls::TLS12),
+        _ => Err(
+            "ssl_min_protocol_version and ssl_max_protocol_version leave none of portero's TLS versions, 1.2 and 1.3"
+                .into(),
+        ),
     }
 }
 
@@ -216,7 +308,9 @@ fn tls_settings(keywords: &Keywords, home: Option<PathBuf>) -> Result<TlsSetting
         Some("direct") => true,
         Some(_) => return Err("sslnegotiation must be postgres or direct".into()),
     };
-    if direct && matches!(mode, SslMode::Allow | SslMode::Prefer) {
+    // A service file may still have a mode.
+    let is_whole = keywords.get("service").is_none();
+    if direct && is_whole && matches!(mode, SslMode::Allow | SslMode::Prefer) {
         return Err("sslnegotiation=direct needs sslmode=require, verify-ca or verify-full".into());
     }
     let file = |keyword| keywords.get(keyword).map(PathBuf::from);
@@ -225,9 +319,16 @@ fn tls_settings(keywords: &Keywords, home: Option<PathBuf>) -> Result<TlsSetting
         roots,
         certificate: file("sslcert"),
         key: file("sslkey"),
-        versions: tls::VERSIONS,
-        sni: true,
-        may_identify: true,
+        versions: versions(keywords)?,
+        sni: keywords.get("sslsni") != Some("0"),
+        may_identify: match keywords.get("sslcertmode") {
+            None | Some("allow") => true,
+            Some("disable") => false,
+            Some("require") => {
+                return Err("portero does not tell whether a server asks for a certificate (sslcertmode=require)".into());
+            }
+            Some(_) => return Err("sslcertmode must be disable, allow or require".into()),
+        },
         direct,
         home,
     })

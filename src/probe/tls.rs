@@ -103,6 +103,11 @@ impl TlsSettings {
             }
             _ => Trust::load(None, Names::Any)?,
         };
+        if trust.verifies() && self.home_file("root.crl").is_some() {
+            return Err(
+                "portero reads no revocation lists, and there is a ~/.postgresql/root.crl".into(),
+            );
+        }
         let mut config = build(trust, self.identity()?, self.versions)?;
         config.enable_sni = self.sni;
         if self.direct {
@@ -191,6 +196,10 @@ pub fn client_config(
 
 /// What is spoken by default: TLS 1.2 and 1.3.
 pub const VERSIONS: &[&SupportedProtocolVersion] = rustls::ALL_VERSIONS;
+/// TLS 1.2 alone.
+pub const TLS12: &[&SupportedProtocolVersion] = &[&rustls::version::TLS12];
+/// TLS 1.3 alone.
+pub const TLS13: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
 
 fn build(
     trust: Trust,

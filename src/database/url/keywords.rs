@@ -3,11 +3,10 @@
 
 use crate::setup::environment::Environment;
 
-use super::service;
 use super::syntax::{Address, Parts, check_port};
 
 /// Keywords that mean something here, and the variable that stands in for each.
-const KEYWORDS: [(&str, &str); 19] = [
+pub(super) const KEYWORDS: [(&str, &str); 28] = [
     ("service", "PGSERVICE"),
     ("host", "PGHOST"),
     ("hostaddr", "PGHOSTADDR"),
@@ -23,6 +22,15 @@ const KEYWORDS: [(&str, &str); 19] = [
     ("sslnegotiation", "PGSSLNEGOTIATION"),
     ("channel_binding", "PGCHANNELBINDING"),
     ("require_auth", "PGREQUIREAUTH"),
+    ("requirepeer", "PGREQUIREPEER"),
+    ("ssl_min_protocol_version", "PGSSLMINPROTOCOLVERSION"),
+    ("ssl_max_protocol_version", "PGSSLMAXPROTOCOLVERSION"),
+    ("sslcertmode", "PGSSLCERTMODE"),
+    ("sslsni", "PGSSLSNI"),
+    ("sslcrl", "PGSSLCRL"),
+    ("sslcrldir", "PGSSLCRLDIR"),
+    ("gssencmode", "PGGSSENCMODE"),
+    ("min_protocol_version", "PGMINPROTOCOLVERSION"),
     ("application_name", "PGAPPNAME"),
     ("options", "PGOPTIONS"),
     ("connect_timeout", "PGCONNECT_TIMEOUT"),
@@ -35,7 +43,12 @@ pub(super) struct Keywords(Vec<(&'static str, String)>);
 
 impl Keywords {
     /// The URL's parts, its query parameters over them, and the environment for what is missing.
-    pub(super) fn collect(parts: Parts, env: &Environment) -> Result<Self, String> {
+    /// `service` is what a service file has, when that was read.
+    pub(super) fn collect(
+        parts: Parts,
+        env: &Environment,
+        service: &[(String, String)],
+    ) -> Result<Self, String> {
         let mut keywords = Self::default();
         let (host, port) = lists(&parts.addresses);
         keywords.set("host", host);
@@ -44,7 +57,7 @@ impl Keywords {
         keywords.set("password", parts.password);
         keywords.set("dbname", parts.database);
         keywords.override_by(parts.query);
-        keywords.take_service(env)?;
+        keywords.take_service(service);
         for (keyword, variable) in KEYWORDS {
             if let Some(value) = env.given(variable)
                 && keywords.get(keyword).is_none()
@@ -65,19 +78,16 @@ impl Keywords {
     }
 
     /// What a service file has for what the URL does not say.
-    fn take_service(&mut self, env: &Environment) -> Result<(), String> {
-        let by_variable = || env.given("PGSERVICE").and_then(|name| name.to_str());
-        let Some(name) = self.get("service").or_else(by_variable) else {
-            return Ok(());
-        };
-        for (name, value) in service::look_up(name, env)? {
-            match KEYWORDS.iter().find(|(keyword, _)| *keyword == name) {
-                Some((keyword, _)) if self.get(keyword).is_none() => self.set(keyword, value),
+    fn take_service(&mut self, parameters: &[(String, String)]) {
+        for (name, value) in parameters {
+            match KEYWORDS.iter().find(|(keyword, _)| keyword == name) {
+                Some((keyword, _)) if self.get(keyword).is_none() => {
+                    self.set(keyword, value.clone());
+                }
                 Some(_) => {}
-                None => pass_over(&name),
+                None => pass_over(name),
             }
         }
-        Ok(())
     }
 
     /// The value of a keyword, when it was given.
@@ -181,7 +191,8 @@ fn ssl_word(value: &str) -> String {
 }
 
 /// Parameters of libpq and of drivers that mean nothing to a login.
-const PASSED_OVER: [&str; 45] = [
+pub(super) const PASSED_OVER: [&str; 42] = [
+    "authtype",
     "charset",
     "client_encoding",
     "connection_limit",
@@ -189,7 +200,6 @@ const PASSED_OVER: [&str; 45] = [
     "encoding",
     "fallback_application_name",
     "gssdelegation",
-    "gssencmode",
     "gsslib",
     "keepalives",
     "keepalives_count",
@@ -198,14 +208,16 @@ const PASSED_OVER: [&str; 45] = [
     "krbsrvname",
     "load_balance_hosts",
     "max_protocol_version",
-    "min_protocol_version",
+    "oauth_client_id",
+    "oauth_client_secret",
+    "oauth_issuer",
+    "oauth_scope",
     "pgbouncer",
     "pool",
     "pool_max_conns",
     "pool_timeout",
     "prepared_statement_cache_size",
     "replication",
-    "requirepeer",
     "requiressl",
     "schema",
     "scram_client_key",
@@ -214,19 +226,14 @@ const PASSED_OVER: [&str; 45] = [
     "serverVersion",
     "servicefile",
     "socket_timeout",
-    "ssl_max_protocol_version",
-    "ssl_min_protocol_version",
     "sslaccept",
-    "sslcertmode",
     "sslcompression",
-    "sslcrl",
-    "sslcrldir",
     "sslkeylogfile",
     "sslpassword",
-    "sslsni",
     "statement_cache_size",
     "tcp_user_timeout",
     "timezone",
+    "tty",
 ];
 
 /// Names the parameter when it is a known one; anything else may be a piece of a password that was not encoded.

@@ -1,10 +1,9 @@
 //! A connection service file: named groups of parameters (PostgreSQL manual, 34.17 "The Connection Service File").
 
-use std::fs;
 use std::io;
 use std::path::PathBuf;
 
-use crate::probe::words;
+use crate::probe::{files, words};
 use crate::setup::environment::Environment;
 
 /// Where Debian's libpq and others look for the system's own file; `PGSYSCONFDIR` names another directory.
@@ -15,9 +14,9 @@ const SYSTEM_DIRECTORIES: [&str; 3] = ["/etc/postgresql-common", "/etc/postgresq
 /// # Errors
 /// No file has the service, or one can't be read. The line does not show the name: it may be a part of a password.
 pub(super) fn look_up(name: &str, env: &Environment) -> Result<Vec<(String, String)>, String> {
-    for file in files(env) {
-        let text = match fs::read_to_string(&file) {
-            Ok(text) => text,
+    for file in places(env) {
+        let text = match files::read(&file) {
+            Ok((bytes, _)) => String::from_utf8_lossy(&bytes).into_owned(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => {
                 let (file, why) = (file.display(), words::error(&error));
@@ -32,7 +31,7 @@ pub(super) fn look_up(name: &str, env: &Environment) -> Result<Vec<(String, Stri
 }
 
 /// The user's file, then the system's.
-fn files(env: &Environment) -> Vec<PathBuf> {
+fn places(env: &Environment) -> Vec<PathBuf> {
     let own = env.given("PGSERVICEFILE").map(PathBuf::from).or_else(|| {
         env.given("HOME")
             .map(|home| PathBuf::from(home).join(".pg_service.conf"))

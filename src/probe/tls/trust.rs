@@ -113,6 +113,11 @@ impl Trust {
         })
     }
 
+    /// Whether certificates have to be anybody's.
+    pub(super) fn verifies(&self) -> bool {
+        self.roots.is_some()
+    }
+
     /// Whether the server holds the key of the certificate that it shows: in every mode, or channel binding would bind
     /// to nothing. webpki's own check can't read certificates of version 1, and knows no keys below 2048 bits.
     fn check_signature(

@@ -198,7 +198,8 @@ fn directory(name: &str, files: &[(&str, &str)]) -> PathBuf {
 /// Both must take or refuse it, and mean the same.
 fn assert_same(rows: &[Row]) {
     for (row, answer) in rows.iter().zip(ask(rows)) {
-        let url = PostgresUrl::parse(&row.url, &row.env.iter().cloned().collect());
+        let url = PostgresUrl::parse(&row.url, &row.env.iter().cloned().collect())
+            .and_then(|url| url.with_service().map(Cow::into_owned));
         match &url {
             Ok(url) if answer.accepts() => {
                 assert_eq!(ours(url), theirs(&answer), "{} {:?}", row.url, row.env);
@@ -342,4 +343,99 @@ fn what_libpq_accepts_means_the_same_here() {
         "libpq accepts only {accepted} of {}",
         rows.len()
     );
+}
+
+/// The rows of the documentation's table: parameter, variable, what portero does.
+fn documented() -> Vec<[&'static str; 3]> {
+    let lines = include_str!("../../../../docs/postgres.md").lines();
+    let rows = lines.filter(|line| line.starts_with("| `"));
+    rows.map(|line| {
+        let cells: Vec<_> = line
+            .split('|')
+            .map(|cell| cell.trim().trim_matches('`'))
+            .collect();
+        [cells[1], cells[2], cells[3]]
+    })
+    .collect()
+}
+
+#[test]
+fn every_parameter_of_libpq_is_documented_and_is_what_the_documentation_says() {
+    let script = "import ctypes
+class Option(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_char_p) for name in ('keyword', 'variable', 'a', 'b', 'c', 'd')] + [('e', ctypes.c_int)]
+libpq = ctypes.CDLL('libpq.so.5')
+libpq.PQconndefaults.restype = ctypes.POINTER(Option)
+options = libpq.PQconndefaults()
+i = 0
+while options[i].keyword:
+    print(options[i].keyword.decode(), (options[i].variable or b'').decode())
+    i += 1";
+    let output = Command::new("/usr/bin/python3")
+        .args(["-c", script])
+        .output()
+        .unwrap_or_else(|error| panic!("python3: {error}: apt-get install -y python3"));
+    assert!(
+        output.status.success(),
+        "apt-get install -y libpq5: {output:?}"
+    );
+    let known = String::from_utf8(output.stdout).expect("it is ASCII");
+    assert!(known.lines().count() > 30, "{known}");
+    let rows = documented();
+    for line in known.lines() {
+        let (keyword, variable) = line.split_once(' ').unwrap_or((line, ""));
+        let row = rows.iter().find(|row| row[0] == keyword);
+        assert!(row.is_some_and(|row| row[1] == variable), "{line}: {row:?}");
+    }
+    for [keyword, variable, what] in rows {
+        let kept = keywords::KEYWORDS.contains(&(keyword, variable));
+        let passed_over = keywords::PASSED_OVER.contains(&keyword);
+        let agrees = match what {
+            "kept" | "kept or refused" | "refused" => kept && !passed_over,
+            "passed over" => passed_over && !kept,
+            _ => false,
+        };
+        assert!(agrees, "{keyword}: {what}");
+    }
+    for (keyword, _) in keywords::KEYWORDS {
+        assert!(
+            documented().iter().any(|row| row[0] == keyword),
+            "{keyword}"
+        );
+    }
+}
+
+#[test]
+fn what_restricts_and_cannot_be_kept_to_is_refused_wherever_it_stands() {
+    let table = [
+        ("sslcrl", "PGSSLCRL", "/crl.pem"),
+        ("sslcrldir", "PGSSLCRLDIR", "/crl"),
+        ("gssencmode", "PGGSSENCMODE", "require"),
+        ("sslcertmode", "PGSSLCERTMODE", "require"),
+        ("require_auth", "PGREQUIREAUTH", "gss"),
+        (
+            "ssl_max_protocol_version",
+            "PGSSLMAXPROTOCOLVERSION",
+            "TLSv1.1",
+        ),
+        (
+            "ssl_min_protocol_version",
+            "PGSSLMINPROTOCOLVERSION",
+            "TLSv1.4",
+        ),
+        ("min_protocol_version", "PGMINPROTOCOLVERSION", "3.2"),
+    ];
+    for (keyword, variable, value) in table {
+        let url = format!("postgres://u@db/d?{keyword}={value}");
+        for parsed in [
+            PostgresUrl::parse(&url, &Environment::default()),
+            PostgresUrl::parse(
+                "postgres://u@db/d",
+                &[(variable, value)].into_iter().collect(),
+            ),
+        ] {
+            let error = parsed.err().unwrap_or_default();
+            assert!(error.contains(keyword), "{keyword}: {error}");
+        }
+    }
 }

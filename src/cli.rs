@@ -158,6 +158,9 @@ pub fn parse(arguments: &[OsString]) -> Result<Asked, Failure> {
     match command(mode, Texts::Left).try_get_matches_from(line()) {
         Ok(mut matches) => {
             typed.operands = matches.remove_many(OPERANDS).unwrap_or_default().collect();
+            if mode == Mode::Run {
+                refuse_late_subcommand(arguments, &typed.operands)?;
+            }
             for option in options_of(mode) {
                 typed.values[option.opt as usize] = take(&mut matches, option);
             }
@@ -173,6 +176,21 @@ pub fn parse(arguments: &[OsString]) -> Result<Asked, Failure> {
             _ => Err(usage_failure(mode, &error)),
         },
     }
+}
+
+/// `portero -v wait` is meant for the subcommand, and no program is called so; with `--` before it, it is one.
+fn refuse_late_subcommand(arguments: &[OsString], operands: &[OsString]) -> Result<(), Failure> {
+    let (Mode::Wait | Mode::Migrate | Mode::Healthcheck, _) = Mode::of(operands) else {
+        return Ok(());
+    };
+    let before = &arguments[..arguments.len().saturating_sub(operands.len())];
+    if before.is_empty() || before.last().is_some_and(|last| last == "--") {
+        return Ok(());
+    }
+    let name = operands[0].display();
+    Err(Failure::failed(format!(
+        "the subcommand comes first: portero {name} [OPTIONS]; for a program called {name} put -- before it"
+    )))
 }
 
 /// All arguments, where there is no option among them. That is the usual way to be called (`portero -- COMMAND`,
@@ -267,7 +285,13 @@ fn usage_failure(mode: Mode, error: &clap::Error) -> Failure {
         ErrorKind::UnknownArgument if argument == "--signal-child-only" => {
             return Failure::failed(format!("option '{argument}' is gone: {CHILD_ONLY_IS_GONE}"));
         }
-        ErrorKind::UnknownArgument => format!("unknown option '{argument}'"),
+        ErrorKind::UnknownArgument => {
+            let hint = match mode {
+                Mode::Run | Mode::Migrate => "; if it is COMMAND's, -- is missing before COMMAND",
+                Mode::Wait | Mode::Healthcheck => "",
+            };
+            format!("unknown option '{argument}'{hint}")
+        }
         ErrorKind::InvalidValue => format!("option '{argument}' needs a value"),
         ErrorKind::TooManyValues => format!("option '{argument}' takes no value"),
         kind => format!(

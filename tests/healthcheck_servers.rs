@@ -50,7 +50,7 @@ fn reset(stream: &TcpStream) {
 #[test]
 fn http_servers_that_misbehave_are_told_apart() {
     let second = Duration::from_secs(1);
-    let servers: [(&str, Server, Verdict); 20] = [
+    let servers: [(&str, Server, Verdict); 22] = [
         (
             "says nothing",
             Server::silent(),
@@ -85,7 +85,23 @@ fn http_servers_that_misbehave_are_told_apart() {
         (
             "sends endless headers",
             endless("HTTP/1.1 200 OK\r\n", b"X-Header: and another\r\n"),
-            Unhealthy("it does not speak HTTP: too many headers"),
+            Unhealthy("more than 64 KiB of header"),
+        ),
+        (
+            "sends 150 headers",
+            Server::answering(format!(
+                "HTTP/1.1 200 OK\r\n{}\r\n",
+                "X-Y: z\r\n".repeat(150)
+            )),
+            Healthy(" 200 in "),
+        ),
+        (
+            "speaks TLS and says so in the clear",
+            Server::answering(http_answer(
+                400,
+                "The plain HTTP request was sent to HTTPS port",
+            )),
+            Unhealthy("use https://"),
         ),
         (
             "sends one endless header",
@@ -163,7 +179,7 @@ fn http_servers_that_misbehave_are_told_apart() {
         (
             "answers HTTP/2",
             Server::answering(b"\0\0\x12\x04\0\0\0\0\0\0\x03\0\0\0\x80".to_vec()),
-            Unhealthy("it does not speak HTTP"),
+            Unhealthy("HTTP/2 alone on this port (gRPC?): use tcp://"),
         ),
     ];
     for (what, server, verdict) in &servers {
@@ -258,5 +274,23 @@ fn sockets_that_are_missing_or_full_or_silent_are_told_apart() {
     for url in [&http, &unix] {
         let dead = Unhealthy("connection refused (ECONNREFUSED)");
         assert_verdict("dead", dead, &[url]);
+    }
+}
+
+#[test]
+fn a_redirect_that_is_not_wanted_tells_whereto() {
+    for (status, location, said) in [
+        (301, "/health/", "status 301, to /health/"),
+        (
+            308,
+            "https://shop.example/health?t=s3cret",
+            "status 308, to https://shop.example/health…",
+        ),
+    ] {
+        let server = Server::answering(format!(
+            "HTTP/1.1 {status} Moved\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n"
+        ));
+        let url = format!("http://{}/health", server.address());
+        assert_verdict(location, Unhealthy(said), &["--status", "200", &url]);
     }
 }

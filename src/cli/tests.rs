@@ -29,7 +29,20 @@ fn option_parsing_stops_at_the_command() {
 fn a_subcommand_is_recognised_as_the_very_first_argument_only() {
     assert_eq!(work("wait db:5432").mode, Mode::Wait);
     assert_eq!(work("-- wait db:5432").operands, ["wait", "db:5432"]);
-    assert_eq!(work("-q wait db:5432").operands, ["wait", "db:5432"]);
+    assert_eq!(work("-q -- wait db:5432").operands, ["wait", "db:5432"]);
+    for line in [
+        "-q wait db:5432",
+        "--default-port 80 migrate",
+        "-v healthcheck",
+    ] {
+        let message = typed(line)
+            .err()
+            .unwrap_or_else(|| panic!("{line}"))
+            .message;
+        let start = "the subcommand comes first: portero ";
+        assert!(message.starts_with(start), "{line}: {message}");
+    }
+    assert_eq!(work("-q echo wait").operands, ["echo", "wait"]);
 }
 
 #[test]
@@ -72,11 +85,11 @@ fn a_usage_error_is_one_line_and_repeats_no_value() {
     let lines = [
         (
             "--nope -- true",
-            "unknown option '--nope' (see 'portero --help')",
+            "unknown option '--nope'; if it is COMMAND's, -- is missing before COMMAND (see 'portero --help')",
         ),
         (
             "--nope=secret -- true",
-            "unknown option '--nope' (see 'portero --help')",
+            "unknown option '--nope'; if it is COMMAND's, -- is missing before COMMAND (see 'portero --help')",
         ),
         (
             "--exec=secret -- true",

@@ -16,7 +16,7 @@ use tokio_postgres::config::SslMode as Negotiation;
 use tokio_postgres::{Client, Config, Error, NoTls, SimpleQueryMessage};
 
 use super::diagnosis::{HUNG_UP, Trouble};
-use super::endpoint::{Endpoint, Reasons, Socket, resolve, server_name};
+use super::endpoint::{Endpoint, Reasons, Socket, resolve, server_name, socket_path};
 use super::login::{self, Authenticated, Credentials, Failure};
 use super::passfile::name_of;
 use super::secure::{Way, secure};
@@ -327,8 +327,7 @@ async fn open(endpoint: &Endpoint<'_>) -> io::Result<(Box<dyn Stream>, OwnedFd)>
             (Box::new(stream), socket)
         }
         Socket::Unix(directory) => {
-            let path = directory.join(format!(".s.PGSQL.{port}"));
-            let stream = UnixStream::connect(path).await?;
+            let stream = UnixStream::connect(socket_path(directory, port)).await?;
             let socket = sys::duplicate(stream.as_fd())?;
             (Box::new(stream), socket)
         }

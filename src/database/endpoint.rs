@@ -3,9 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use nix::sys::socket::UnixAddr;
 use tokio::time::Instant;
 
-use super::url::{Host, Server};
+use super::url::{Host, PostgresUrl, Server};
+use crate::probe::target::MAX_SOCKET_PATH;
 use crate::probe::{Deadline, names, words};
 
 /// Where Debian's, Alpine's and the official image's servers have their socket; libpq's own default is built in.
@@ -25,6 +27,30 @@ pub(super) struct Endpoint<'a> {
 pub(super) enum Socket {
     Tcp(IpAddr),
     Unix(PathBuf),
+}
+
+/// Whether every socket of the URL has a path that the kernel takes.
+///
+/// # Errors
+/// A directory whose sockets no waiting makes shorter.
+pub fn check_sockets(url: &PostgresUrl) -> Result<(), String> {
+    for server in &url.servers {
+        if let Host::Socket(directory) = &server.host {
+            let path = socket_path(directory, server.port);
+            UnixAddr::new(&path).map_err(|_| {
+                format!(
+                    "its socket has a path of {} bytes, and the kernel takes {MAX_SOCKET_PATH}",
+                    path.as_os_str().len()
+                )
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// Where libpq looks for the socket of a port.
+pub(super) fn socket_path(directory: &Path, port: u16) -> PathBuf {
+    directory.join(format!(".s.PGSQL.{port}"))
 }
 
 /// The addresses of one server. The look-up blocks a thread of the pool, until `end` at most.
@@ -69,9 +95,9 @@ impl Endpoint<'_> {
     pub(super) fn label(&self) -> String {
         match &self.socket {
             Socket::Tcp(address) => SocketAddr::new(*address, self.server.port).to_string(),
-            Socket::Unix(directory) => {
-                format!("{}/.s.PGSQL.{}", directory.display(), self.server.port)
-            }
+            Socket::Unix(directory) => socket_path(directory, self.server.port)
+                .display()
+                .to_string(),
         }
     }
 }

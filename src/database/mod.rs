@@ -2,7 +2,7 @@
 
 pub mod connect;
 pub mod diagnosis;
-mod endpoint;
+pub mod endpoint;
 pub mod lock;
 mod login;
 pub mod once;

@@ -5,10 +5,10 @@ mod transport;
 use std::io::{self, Read};
 use std::ops::RangeInclusive;
 
-use ureq::http::{HeaderName, HeaderValue, Method, Request, Response, Uri};
+use ureq::http::{HeaderName, HeaderValue, Method, Request, Response};
 use ureq::{Agent, Body};
 
-use self::transport::{SpeaksTls, Transport, TransportParts};
+use self::transport::{Stranger, Transport, TransportParts};
 use super::link::{self, Link};
 use super::target::{HttpUrl, Place};
 use super::{Deadline, Question, Readiness, stream, words};
@@ -16,6 +16,17 @@ use crate::exit::Failure;
 
 /// How much of a body is searched for the text of `--contains`, in bytes.
 const BODY_LIMIT: u64 = 64 * 1024;
+
+/// How much of a body is searched for what a server has to say about a 400, in bytes.
+const HINT_LIMIT: u64 = 4096;
+
+/// What servers answer with 400 to plain HTTP/1.1 on a port for something else: nginx, Go and Apache name HTTPS, Tomcat
+/// TLS, Kestrel HTTP/2.
+const HINTS: [(&str, Stranger); 3] = [
+    ("HTTPS", Stranger::Tls),
+    ("requires TLS", Stranger::Tls),
+    ("HTTP/2", Stranger::Http2),
+];
 
 /// What is asked of an HTTP target, and which answer is healthy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,13 +107,15 @@ impl Expectation {
     }
 
     /// Bytes enough for the whole request head, so that it goes out in one write.
-    fn request_size(&self, uri: &Uri) -> usize {
+    fn request_size(&self, url: &HttpUrl) -> usize {
         let headers: usize = self
             .headers
             .iter()
             .map(|(name, value)| name.len() + value.len() + 4)
             .sum();
-        1024 + uri.path_and_query().map_or(0, |path| path.as_str().len()) + headers
+        let path = url.uri.path_and_query().map_or(0, |it| it.as_str().len());
+        let authorization = url.authorization.as_ref().map_or(0, String::len);
+        1024 + path + authorization + headers
     }
 }
 
@@ -167,7 +180,7 @@ pub(super) fn ask(url: &HttpUrl, question: &Question, deadline: Deadline) -> Rea
             "its request has a method or a header that HTTP does not allow".to_owned(),
         );
     };
-    let parts = TransportParts::new(Transport::new(link, expectation.request_size(&url.uri)));
+    let parts = TransportParts::new(Transport::new(link, expectation.request_size(url)));
     let response = match agent(parts).run(request) {
         Ok(response) => response,
         Err(ureq::Error::Io(error)) if is_end(&error) && may_speak_tls(url) => return closed(),
@@ -175,7 +188,7 @@ pub(super) fn ask(url: &HttpUrl, question: &Question, deadline: Deadline) -> Rea
     };
     let status = response.status().as_u16();
     if !expectation.status.contains(status) {
-        return Readiness::NotYet(format!("status {status}"));
+        return unexpected(response, url);
     }
     if let Some(text) = &expectation.contains {
         match body_contains(response, text) {
@@ -236,6 +249,56 @@ fn agent(parts: TransportParts) -> Agent {
     Agent::with_parts(config, parts, transport::NoResolver)
 }
 
+/// What another status than those that are wanted means, with what the answer tells of its reason.
+fn unexpected(response: Response<Body>, url: &HttpUrl) -> Readiness {
+    let status = response.status();
+    let location = response.headers().get("location");
+    if let Some(place) = location.filter(|_| status.is_redirection()) {
+        let place = String::from_utf8_lossy(place.as_bytes());
+        return Readiness::NotYet(format!("status {}, to {}", status.as_u16(), shown(&place)));
+    }
+    if status.as_u16() == 400 && may_speak_tls(url) {
+        let mut body = Vec::new();
+        // As far as it comes; an error ends it as well as its end does.
+        let _ = response
+            .into_body()
+            .into_reader()
+            .take(HINT_LIMIT)
+            .read_to_end(&mut body);
+        let hint = HINTS
+            .iter()
+            .find(|(text, _)| contains(&body, text.as_bytes()));
+        if let Some((_, stranger)) = hint {
+            return Readiness::Refused(stranger.to_string());
+        }
+    }
+    Readiness::NotYet(format!("status {}", status.as_u16()))
+}
+
+/// A Location without what may be secret in it: credentials, and a query.
+fn shown(location: &str) -> String {
+    let place = location.split(['?', '#']).next().unwrap_or_default();
+    let (scheme, rest) = match place.split_once("//") {
+        Some((scheme, rest)) => (format!("{scheme}//"), rest),
+        None => (String::new(), place),
+    };
+    let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = if scheme.is_empty() {
+        host
+    } else {
+        host.rsplit('@').next().unwrap_or_default()
+    };
+    let query = if place.len() < location.len() {
+        "…"
+    } else {
+        ""
+    };
+    words::shortened(
+        &words::printable(&format!("{scheme}{host}{path}{query}")),
+        80,
+    )
+}
+
 /// Whether `text` is in the first 64 KiB of the body. Comes back as soon as it is found: bodies need not end.
 fn body_contains(response: Response<Body>, text: &[u8]) -> io::Result<bool> {
     if text.is_empty() {
@@ -253,13 +316,14 @@ fn body_contains(response: Response<Body>, text: &[u8]) -> io::Result<bool> {
         // An occurrence may begin in what was read before.
         let start = seen.len().saturating_sub(text.len() - 1);
         seen.extend_from_slice(&chunk[..length]);
-        if seen[start..]
-            .windows(text.len())
-            .any(|window| window == text)
-        {
+        if contains(&seen[start..], text) {
             return Ok(true);
         }
     }
+}
+
+fn contains(bytes: &[u8], text: &[u8]) -> bool {
+    bytes.windows(text.len()).any(|window| window == text)
 }
 
 /// Whether the server hung up, in an orderly way or not.
@@ -275,7 +339,8 @@ fn may_speak_tls(url: &HttpUrl) -> bool {
 /// What a server does that crashes over the request, or that is OpenSSL and was asked without TLS.
 fn closed() -> Readiness {
     Readiness::NotYet(
-        "it closed the connection without an answer (with TLS it is https://)".to_owned(),
+        "it closed the connection without an answer (with TLS it is https://, of gRPC take tcp://)"
+            .to_owned(),
     )
 }
 
@@ -283,8 +348,8 @@ fn closed() -> Readiness {
 fn explain(error: ureq::Error, deadline: Deadline) -> Readiness {
     match error {
         ureq::Error::Io(error) => link::explain(&error, deadline, "http://"),
-        ureq::Error::Other(error) if error.is::<SpeaksTls>() => {
-            Readiness::Refused("it speaks TLS on this port: use https://".to_owned())
+        ureq::Error::Other(error) if error.is::<Stranger>() => {
+            Readiness::Refused(error.to_string())
         }
         ureq::Error::Protocol(error) => {
             let text = error.to_string();

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use super::Readiness;
 use crate::database::connect::Connector;
 use crate::database::diagnosis::Trouble;
+use crate::database::endpoint::check_sockets;
 use crate::database::url::PostgresUrl;
 
 /// What the server sees as `application_name`, unless the URL has one.
@@ -41,8 +42,10 @@ pub fn ask(url: &PostgresUrl, timeout: Duration) -> Readiness {
 /// Reads what the URL names, so that what no waiting can change is known before any wait.
 ///
 /// # Errors
-/// A certificate that can't be read or parsed, with its name and errno; no user to log in as.
+/// A certificate that can't be read or parsed, with its name and errno; no user to log in as; a socket's path that is too
+/// long.
 pub fn check_files(url: &PostgresUrl) -> Result<(), String> {
+    check_sockets(url)?;
     Connector::new(url, APPLICATION_NAME).map(drop)
 }
 

@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub use self::address::MAX_SOCKET_PATH;
 pub(super) use self::address::{Host, HttpUrl, Place};
 use self::address::{HostError, absolute, socket_path, uri_of};
 pub(super) use self::redis::RedisUrl;
@@ -49,7 +50,7 @@ impl Target {
     /// variable's value.
     pub fn parse(text: &OsStr, env: &Environment) -> Result<Self, Failure> {
         let Some(name) = text.to_str().filter(|text| is_name(text)) else {
-            let kind = Kind::parse(text, env)
+            let kind = Kind::parse(text, env, true)
                 .map_err(|why| Failure::failed(format!("target {}: {why}", presentable(text))))?;
             return Ok(Self {
                 variable: None,
@@ -61,7 +62,7 @@ impl Target {
                 "target {name}: the variable {name} is unset or empty (were it a host, it would need its port: {name}:PORT)"
             ))
         })?;
-        let kind = Kind::parse(value, env).map_err(|why| {
+        let kind = Kind::parse(value, env, false).map_err(|why| {
             Failure::failed(format!("target {name}: the value of this variable {why}"))
         })?;
         Ok(Self {
@@ -148,8 +149,9 @@ impl fmt::Display for Kind {
 }
 
 impl Kind {
-    /// The error continues `target NAME: ` or `the value of this variable `, and quotes nothing of the text.
-    fn parse(text: &OsStr, env: &Environment) -> Result<Self, String> {
+    /// The error continues `target NAME: ` or `the value of this variable `, and quotes nothing of the text unless it is
+    /// `typed`.
+    fn parse(text: &OsStr, env: &Environment, typed: bool) -> Result<Self, String> {
         // Paths first: they alone need not be UTF-8.
         if let Some(path) = text.as_bytes().strip_prefix(b"file://") {
             return Ok(Self::File(absolute(path, "file")?));
@@ -167,6 +169,9 @@ impl Kind {
             return Ok(Self::Postgres(Arc::new(url)));
         }
         let Some((scheme, rest)) = text.split_once("://") else {
+            if let Some(why) = lacks_scheme(text, typed) {
+                return Err(why);
+            }
             return Host::parse(text, None)
                 .map(Self::Tcp)
                 .map_err(|why| match why {
@@ -184,9 +189,36 @@ impl Kind {
                 .map_err(String::from),
             "redis" => RedisUrl::parse(rest, false).map(Self::Redis),
             "rediss" => RedisUrl::parse(rest, true).map(Self::Redis),
+            "grpc" | "grpcs" => Err(port_alone("gRPC is asked by its port alone", rest, typed)),
+            "mongodb+srv" => Err(port_alone(
+                "its servers stand in DNS, and are asked by their ports alone, each by itself",
+                "",
+                typed,
+            )),
             _ => Err(KINDS.to_owned()),
         }
     }
+}
+
+/// What is said of a scheme that has no question of its own: how its port is asked.
+fn port_alone(why: &str, rest: &str, typed: bool) -> String {
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    match Host::parse(authority, None) {
+        Ok(host) if typed => format!("{why}: write tcp://{host}"),
+        _ => format!("{why}: write tcp://HOST:PORT"),
+    }
+}
+
+/// What is said of `localhost:8000/health`.
+fn lacks_scheme(text: &str, typed: bool) -> Option<String> {
+    let (authority, _) = text.split_once('/')?;
+    Host::parse(authority, None).ok()?;
+    let spelled = if typed && is_presentable(text) {
+        text
+    } else {
+        "HOST:PORT/PATH"
+    };
+    Some(format!("has a path and no scheme: write http://{spelled}"))
 }
 
 /// The text without the white space and the quotes around it that `docker --env-file` and YAML leave there.
@@ -213,7 +245,7 @@ fn presentable(text: &OsStr) -> String {
     let Some(text) = text.to_str() else {
         return "(not UTF-8)".to_owned();
     };
-    if !text.contains(['@', '?', '=', '%', '#']) {
+    if is_presentable(text) {
         return format!("{text:?}");
     }
     match text.split_once("://") {
@@ -226,6 +258,10 @@ fn presentable(text: &OsStr) -> String {
         }
         _ => "\"***\"".to_owned(),
     }
+}
+
+fn is_presentable(text: &str) -> bool {
+    !text.contains(['@', '?', '=', '%', '#'])
 }
 
 #[cfg(test)]

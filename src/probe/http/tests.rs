@@ -62,7 +62,8 @@ fn containing(text: &str) -> Expectation {
     }
 }
 
-const CLOSED: &str = "it closed the connection without an answer (with TLS it is https://)";
+const CLOSED: &str =
+    "it closed the connection without an answer (with TLS it is https://, of gRPC take tcp://)";
 
 #[test]
 fn the_status_decides() {
@@ -338,3 +339,80 @@ fn a_probe_of_an_address_starts_no_thread() {
 
 mod https;
 mod request;
+
+#[test]
+fn an_answer_that_tells_its_reason_is_passed_on() {
+    let tls = Readiness::Refused("it speaks TLS on this port: use https://".to_owned());
+    let http2 = Readiness::Refused(
+        "it speaks HTTP/2 alone on this port (gRPC?): use tcp://host:port".to_owned(),
+    );
+    let table = [
+        (
+            "HTTP/1.1 400 Bad Request\r\n\r\n<center>The plain HTTP request was sent to HTTPS port</center>",
+            tls.clone(),
+        ),
+        (
+            "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n",
+            tls.clone(),
+        ),
+        (
+            "HTTP/1.1 400 \r\n\r\nBad Request\r\nThis combination of host and port requires TLS.\r\n",
+            tls,
+        ),
+        (
+            "HTTP/1.1 400 Bad Request\r\n\r\nAn HTTP/1.x request was sent to an HTTP/2 only endpoint.",
+            http2.clone(),
+        ),
+        (
+            "HTTP/1.1 400 Bad Request\r\n\r\nno such host",
+            not_yet("status 400"),
+        ),
+        ("\0\0\u{12}\u{4}\0\0\0\0\0\0\u{3}\0\0\0\u{64}", http2),
+    ];
+    for (response, answer) in table {
+        let server = Server::answering(response);
+        assert_eq!(ask_plain(&server, LONG), answer, "{response:?}");
+    }
+    let table = [
+        ("/health/", "to /health/"),
+        (
+            "https://shop.example/health?token=s3cret",
+            "to https://shop.example/health…",
+        ),
+        (
+            "https://user:s3cret@shop.example",
+            "to https://shop.example",
+        ),
+        ("//shop.example/a@b", "to //shop.example/a@b"),
+    ];
+    for (location, shown) in table {
+        let response = format!("HTTP/1.1 301 Moved\r\nLocation: {location}\r\n\r\n");
+        let expectation = Expectation {
+            status: StatusSet(vec![200..=200]),
+            ..Expectation::default()
+        };
+        let server = Server::answering(response);
+        let url = format!("http://127.0.0.1:{}/", server.port());
+        let answer = ask_with(&url, expectation, LONG);
+        assert_eq!(answer, not_yet(&format!("status 301, {shown}")));
+    }
+}
+
+#[test]
+fn a_header_of_any_number_of_lines_is_http() {
+    for count in [60, 127, 150, 2000] {
+        let fields = |letter: &str| format!("X-{letter}: 1\r\n").repeat(count);
+        let response = format!(
+            "HTTP/1.1 200 OK\r\n{}transfer-Encoding: chunked\r\n{}\r\n3\r\nhea\r\n4\r\nlthy\r\n0\r\n\r\n",
+            fields("A"),
+            fields("B"),
+        );
+        let server = Server::answering(response);
+        let url = format!("http://127.0.0.1:{}/", server.port());
+        assert_eq!(
+            ask_with(&url, containing("healthy"), LONG),
+            ready("200"),
+            "{count}"
+        );
+    }
+}

@@ -15,17 +15,51 @@ use crate::probe::link::{Link, TLS_ALERT};
 /// How much is read at once, in bytes: a whole answer of most health endpoints.
 const READ_SIZE: usize = 1024;
 
-/// The server answered a plain request with a TLS alert.
-#[derive(Debug)]
-pub(super) struct SpeaksTls;
+/// The largest header that is read, in bytes: ureq's own limit, which does not see what is taken out before.
+const HEADER_LIMIT: usize = 64 * 1024;
 
-impl fmt::Display for SpeaksTls {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("it speaks TLS")
+/// How many lines of a header may be left for ureq, whose parser has room for 128.
+const LINES: usize = 64;
+
+/// The lines of a header that are read here, or by ureq for the body's sake.
+const NEEDED: [&[u8]; 4] = [
+    b"content-length:",
+    b"transfer-encoding:",
+    b"connection:",
+    b"location:",
+];
+
+/// What else than HTTP/1.1 a server speaks.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Stranger {
+    /// It answers with a TLS alert.
+    Tls,
+    /// It answers with HTTP/2's SETTINGS frame.
+    Http2,
+}
+
+impl Stranger {
+    /// By the first bytes of its answer; `plain` is a connection without TLS.
+    fn of(answer: &[u8], plain: bool) -> Option<Self> {
+        match answer {
+            _ if plain && answer.starts_with(&TLS_ALERT) => Some(Self::Tls),
+            // RFC 9113, 4.1 and 6.5: a length of less than 64 KiB, the type SETTINGS, stream 0.
+            [0, _, _, 4, _, 0, 0, 0, 0, ..] => Some(Self::Http2),
+            _ => None,
+        }
     }
 }
 
-impl std::error::Error for SpeaksTls {}
+impl fmt::Display for Stranger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tls => "it speaks TLS on this port: use https://",
+            Self::Http2 => "it speaks HTTP/2 alone on this port (gRPC?): use tcp://host:port",
+        })
+    }
+}
+
+impl std::error::Error for Stranger {}
 
 /// The connection as ureq wants it, with buffers that grow as they are filled instead of 2 × 128 KiB from the start.
 pub(super) struct Transport {
@@ -68,10 +102,20 @@ impl ureq::unversioned::transport::Transport for Transport {
     fn await_input(&mut self, _: NextTimeout) -> Result<bool, Error> {
         let amount = self.link.read(self.buffers.input_append_buf())?;
         self.buffers.input_appended(amount);
-        if !self.started && !self.link.is_tls() && self.buffers.input().starts_with(&TLS_ALERT) {
-            return Err(Error::Other(Box::new(SpeaksTls)));
+        if !self.buffers.has_header {
+            self.buffers.header_size += amount;
+        }
+        if !self.started
+            && let Some(stranger) = Stranger::of(self.buffers.input(), !self.link.is_tls())
+        {
+            return Err(Error::Other(Box::new(stranger)));
         }
         self.started = true;
+        self.buffers.thin_out();
+        if self.buffers.header_size > HEADER_LIMIT {
+            let size = self.buffers.header_size;
+            return Err(Error::LargeResponseHeader(size, HEADER_LIMIT));
+        }
         Ok(amount > 0)
     }
 
@@ -95,6 +139,47 @@ struct GrowingBuffers {
     /// How much of that ureq has done with.
     consumed: usize,
     progress: bool,
+    /// Whether the whole header has come.
+    has_header: bool,
+    /// How much of the header has come, thinned out or not.
+    header_size: usize,
+}
+
+impl GrowingBuffers {
+    /// Takes out of a long header the lines that nobody needs; the status line stays, and what has no line end yet.
+    fn thin_out(&mut self) {
+        if self.has_header {
+            return;
+        }
+        let (mut kept, mut ended): (Vec<&[u8]>, _) = (Vec::new(), false);
+        let mut lines = self.input().split_inclusive(|&byte| byte == b'\n');
+        let mut count = 0;
+        for line in lines.by_ref() {
+            count += 1;
+            let ends = matches!(line, b"\n" | b"\r\n");
+            let is_needed = NEEDED.iter().any(|name| {
+                let start = line.get(..name.len());
+                start.is_some_and(|start| start.eq_ignore_ascii_case(name))
+            });
+            if ends || is_needed || count == 1 || !line.ends_with(b"\n") {
+                kept.push(line);
+            }
+            if ends {
+                ended = true;
+                break;
+            }
+        }
+        let thinned = (count > LINES).then(|| {
+            kept.extend(lines);
+            kept.concat()
+        });
+        self.has_header = ended;
+        if let Some(thinned) = thinned {
+            self.input = thinned;
+            self.filled = self.input.len();
+            self.consumed = 0;
+        }
+    }
 }
 
 impl Buffers for GrowingBuffers {

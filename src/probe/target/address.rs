@@ -10,8 +10,8 @@ use base64::Engine;
 use percent_encoding::percent_decode_str;
 use ureq::http::Uri;
 
-/// The longest path that a unix socket's address holds, with its closing NUL (unix(7), `sun_path`).
-const SUN_PATH: usize = 108;
+/// The longest path of a unix socket, in bytes (unix(7): `sun_path` has 108, one of them for the NUL at its end).
+pub const MAX_SOCKET_PATH: usize = 107;
 
 /// A host, which is a name or an address without brackets, and a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -201,10 +201,9 @@ pub fn absolute(path: &[u8], scheme: &str) -> Result<PathBuf, String> {
 }
 
 pub fn socket_path(path: &[u8], scheme: &str) -> Result<PathBuf, String> {
-    if path.len() >= SUN_PATH {
+    if path.len() > MAX_SOCKET_PATH {
         return Err(format!(
-            "has a socket path of more than {} bytes, more than the kernel takes",
-            SUN_PATH - 1
+            "has a socket path of more than {MAX_SOCKET_PATH} bytes, more than the kernel takes"
         ));
     }
     absolute(path, scheme)

@@ -15,6 +15,8 @@ fn env() -> Environment {
         ("CHAIN", "DATABASE_URL"),
         ("DOLLAR", "http://api/${EMPTY}"),
         ("BAD", "tcp://hunter2"),
+        ("SCHEMELESS", "hunter2:8000/health"),
+        ("GRPC", "grpc://hunter2:50051"),
     ]
     .into_iter()
     .collect()
@@ -315,4 +317,31 @@ fn the_own_server_is_probed_on_loopback() {
     assert!(Target::own_http(0, "/").is_err());
     assert!(Target::own_http(1, "health").is_err());
     assert!(Target::own_http(1, "/a b").is_err());
+}
+
+#[test]
+fn a_spelling_that_works_is_said_but_never_a_variables_value() {
+    let table = [
+        (
+            "api:8000/up",
+            "has a path and no scheme: write http://api:8000/up",
+        ),
+        ("api:8000/up?token=hunter2", "write http://HOST:PORT/PATH"),
+        ("SCHEMELESS", "write http://HOST:PORT/PATH"),
+        ("grpcs://api:50051", "write tcp://api:50051"),
+        ("grpc://api", "write tcp://HOST:PORT"),
+        ("GRPC", "write tcp://HOST:PORT"),
+        (
+            "mongodb+srv://app:hunter2@c.example/d",
+            "write tcp://HOST:PORT",
+        ),
+    ];
+    for (text, spelling) in table {
+        let failure = parse(text)
+            .err()
+            .unwrap_or_else(|| panic!("{text} is a target"));
+        assert_eq!(failure.exit, Exit::Failed);
+        assert!(failure.message.ends_with(spelling), "{failure}");
+        assert!(!failure.message.contains("hunter2"), "{failure}");
+    }
 }

@@ -170,3 +170,17 @@ fn statuses_are_read_as_sets() {
         assert!(StatusSet::parse(bad).is_err(), "{bad:?}");
     }
 }
+
+#[test]
+fn credentials_may_be_as_long_as_a_token() {
+    for length in [900, 4096, 32_000] {
+        let request = request_of(
+            &format!("user:{}@", "t".repeat(length)),
+            Expectation::default(),
+        );
+        let sent = request
+            .lines()
+            .find(|line| line.starts_with("authorization: basic "));
+        assert!(sent.is_some_and(|line| line.len() > length), "{length}");
+    }
+}

@@ -10,6 +10,8 @@
 
 mod common;
 
+use std::path::{Path, PathBuf};
+
 use common::server::unused_port;
 use common::{DEADLINE, Finished, Run, TempDir, Terminal, portero, process, tool};
 use nix::sys::signal::Signal;
@@ -140,4 +142,139 @@ fn what_docker_exec_runs_beside_command_is_not_porteros_own_wait() {
         .assert_stderr_contains("connection refused");
     let inside = process::children(nested.pid());
     assert!(!inside.is_empty(), "nothing was nested{nested}");
+}
+
+/// A control group of its own, as a runtime makes one for each container; of version 1 or 2, whichever is there.
+struct ControlGroup(PathBuf);
+
+impl ControlGroup {
+    fn new(name: &str) -> Self {
+        let name = format!("portero-test-{}-{name}", std::process::id());
+        let roots = [
+            "/sys/fs/cgroup/freezer",
+            "/sys/fs/cgroup/unified",
+            "/sys/fs/cgroup",
+        ];
+        let made = roots
+            .iter()
+            .map(|root| Path::new(root).join(&name))
+            .find(|path| std::fs::create_dir(path).is_ok() && path.join("cgroup.procs").exists());
+        Self(made.expect("no control group can be made here: mount -t cgroup2 none /sys/fs/cgroup"))
+    }
+
+    /// Puts what follows into it.
+    fn enter(&self) -> [String; 4] {
+        let script = format!("echo $$ > {}/cgroup.procs; exec \"$@\"", self.0.display());
+        ["/bin/sh", "-c", &script, "sh"].map(str::to_owned)
+    }
+}
+
+impl Drop for ControlGroup {
+    fn drop(&mut self) {
+        common::poll_until(DEADLINE, || std::fs::remove_dir(&self.0).ok());
+    }
+}
+
+/// A container that waits, in the PID namespace of `pause` or the host's, with a mount namespace and a control group of
+/// its own. Returns the pid of its portero, too.
+fn neighbour(pause: Option<i32>, group: &ControlGroup, missing: &Path) -> (common::Process, i32) {
+    let pause = pause.map(|pid| pid.to_string());
+    let unshare = tool("unshare").display().to_string();
+    let enter = match &pause {
+        Some(pid) => vec![
+            tool("nsenter").display().to_string(),
+            "--target".into(),
+            pid.clone(),
+            "--pid".into(),
+            "--mount".into(),
+        ],
+        None => vec!["env".into()],
+    };
+    let mut process = Run::portero()
+        .via(group.enter())
+        .via(enter)
+        .via([&unshare, "--mount"])
+        .arg("--wait")
+        .arg(format!("file://{}", missing.display()))
+        .args(["--", "true"])
+        .start();
+    process.until_stderr("waiting for");
+    let pid = match pause {
+        // nsenter stays outside, above it.
+        Some(_) => process::children(process.pid())[0],
+        None => process.pid(),
+    };
+    (process, pid)
+}
+
+/// A health check as a runtime starts it in the container of `pid`.
+fn checked(group: &ControlGroup, pid: i32, uid: u32) -> Finished {
+    let (user, gid) = (format!("--reuid={uid}"), format!("--regid={uid}"));
+    let pid = pid.to_string();
+    Run::portero()
+        .via(group.enter())
+        .via([
+            tool("nsenter").to_str().unwrap(),
+            "--target",
+            &pid,
+            "--pid",
+            "--mount",
+        ])
+        .via([
+            tool("setpriv").to_str().unwrap(),
+            &user,
+            &gid,
+            "--clear-groups",
+        ])
+        .args(["healthcheck", "--live"])
+        .env("PORT", unused_port().to_string())
+        .finish()
+}
+
+#[test]
+fn in_a_shared_pid_namespace_only_the_containers_own_portero_counts() {
+    let directory = TempDir::new();
+    let missing = directory.join("missing");
+    let (one, other) = (ControlGroup::new("one"), ControlGroup::new("other"));
+    let pause = Run::program("sleep").arg("1000").pid1().start();
+    for shared in [Some(pause.pid()), None] {
+        let (waiting, init) = neighbour(shared, &one, &missing);
+        let started = directory.join("started");
+        // Its neighbour has started its COMMAND.
+        let (ready, command) = neighbour(shared, &other, &started);
+        std::fs::write(&started, "").unwrap();
+        ready.wait().assert_exit(0);
+        assert!(command != init);
+        let beside = Run::program("sleep").arg("1000");
+        let beside = beside
+            .via(other.enter())
+            .via([tool("unshare").to_str().unwrap(), "--mount"])
+            .start();
+        let beside_pid = beside.pid();
+        for uid in [0, 1000] {
+            let own = checked(&one, init, uid);
+            own.assert_exit(0)
+                .assert_stdout_contains("portero is still waiting");
+            let target = shared.unwrap_or(beside_pid);
+            let foreign = checked(&other, target, uid);
+            foreign
+                .assert_exit(1)
+                .assert_stderr_contains("connection refused");
+        }
+        // What is left of a wait whose init was killed is nobody's.
+        let stage = process::children(init)[0];
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(init), Signal::SIGKILL).unwrap();
+        let status = || std::fs::read_to_string(format!("/proc/{stage}/status")).unwrap();
+        let is_init = |parent: String| parent.trim() == init.to_string();
+        let orphaned = || !is_init(process::field(&status(), "PPid").unwrap());
+        common::poll_until(DEADLINE, || orphaned().then_some(())).unwrap();
+        for uid in [0, 1000] {
+            let left = checked(&one, stage, uid);
+            left.assert_exit(1)
+                .assert_stderr_contains("connection refused");
+        }
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(stage), Signal::SIGKILL).unwrap();
+        waiting.wait();
+        std::fs::remove_file(&started).unwrap();
+    }
 }

@@ -1,15 +1,21 @@
 //! What portero itself is busy with in this container, when COMMAND has not been started yet: found in /proc.
 //!
 //! A stage is `portero wait` or `portero migrate`, started by an init of portero's as the leader of a process group of
-//! its own, or on a terminal (`docker run -t`) in the init's group. The init is PID 1; under `docker run --init` it is PID 1's child. What somebody starts in the container
-//! beside it (`docker exec`) has neither for its parent, and is no reason to call the container healthy.
+//! its own, or on a terminal (`docker run -t`) in the init's group. The init is the container's first process, or under
+//! `docker run --init` that one's child. What somebody starts in the container beside it (`docker exec`) is not below
+//! the first process, and no reason to call the container healthy.
+//!
+//! The PID namespace may be shared (Kubernetes' `shareProcessNamespace`, `docker run --pid`): then PID 1 is of another
+//! container or the host's, a container's first process is the one whose parent is outside of it, and a neighbour's
+//! stage, or one that outlived its init, is nobody's business here.
 //!
 //! Only what every user may read is read: the init may have dropped to a user of its own. And of a foreign process
-//! only `stat`: reading a command line waits for the process's memory map, which hangs beside one that thrashes.
+//! only `stat` and `cgroup`: reading a command line waits for the process's memory map, which hangs beside one that
+//! thrashes.
 
 use std::fmt;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::plan::Stage;
@@ -55,6 +61,7 @@ pub fn current() -> Option<Progress> {
 fn find(proc: &Path, now: Duration) -> Option<Progress> {
     let started = Instant::now();
     let own_name = stat(proc, "self")?.name;
+    let own = Container::own(proc);
     let is_portero = |name: &str| name == "portero" || name == own_name;
     for entry in fs::read_dir(proc).ok()?.flatten() {
         if started.elapsed() > LIMIT {
@@ -70,17 +77,64 @@ fn find(proc: &Path, now: Duration) -> Option<Progress> {
         if found.name != BY_LINK && !is_portero(&found.name) {
             continue;
         }
-        let Some(init) = stat(proc, &found.parent) else {
+        let Some(init) = stat(proc, &found.parent).filter(|init| is_portero(&init.name)) else {
             continue;
         };
         let is_job = found.group == pid || found.group == init.group;
-        let is_inits = found.parent == "1" || init.parent == "1" && is_portero(&init.name);
-        if let Some(stage) = stage(proc, pid).filter(|_| is_job && is_inits) {
+        let is_inits = || {
+            let init = own.is_first(&found.parent) || own.is_first(&init.parent);
+            init && own.holds(pid) && own.holds(&found.parent)
+        };
+        if let Some(stage) = stage(proc, pid).filter(|_| is_job && is_inits()) {
             let age = now.saturating_sub(found.started);
             return Some(Progress { stage, age });
         }
     }
     None
+}
+
+/// The container that this check runs in: what tells its processes from others that can be seen.
+struct Container<'a> {
+    proc: &'a Path,
+    mounts: Option<PathBuf>,
+    groups: Option<Vec<u8>>,
+}
+
+impl<'a> Container<'a> {
+    fn own(proc: &'a Path) -> Self {
+        Self {
+            proc,
+            mounts: mounts(proc, "self"),
+            groups: groups(proc, "self"),
+        }
+    }
+
+    /// Whether a process is in it: by its mount namespace, or where another user's may not be looked at, by its control
+    /// groups. A runtime gives each container both.
+    fn holds(&self, pid: &str) -> bool {
+        match mounts(self.proc, pid) {
+            Some(mounts) => Some(mounts) == self.mounts,
+            None => groups(self.proc, pid) == self.groups,
+        }
+    }
+
+    /// Whether a process is its first one: PID 1, unless that is somebody else's.
+    fn is_first(&self, pid: &str) -> bool {
+        if self.holds("1") {
+            return pid == "1";
+        }
+        // 0 is for a parent outside of the PID namespace.
+        let parent = stat(self.proc, pid).map(|stat| stat.parent);
+        self.holds(pid) && parent.is_some_and(|parent| parent == "0" || !self.holds(&parent))
+    }
+}
+
+fn mounts(proc: &Path, pid: &str) -> Option<PathBuf> {
+    fs::read_link(proc.join(pid).join("ns/mnt")).ok()
+}
+
+fn groups(proc: &Path, pid: &str) -> Option<Vec<u8>> {
+    fs::read(proc.join(pid).join("cgroup")).ok()
 }
 
 /// What of `/proc/PID/stat` (proc(5)) is needed here.

@@ -15,6 +15,7 @@ use crate::init::supervise::Supervision;
 use crate::logger::Format;
 use crate::probe::http::Expectation;
 use crate::probe::{Verification, target::Target};
+use crate::redaction::shown;
 use crate::settings::Settings;
 use crate::setup::capabilities::CapabilitySet;
 use crate::setup::environment::Environment;
@@ -161,7 +162,7 @@ pub fn output(settings: &Settings<'_>) -> Result<OutputPlan, Failure> {
         Some(other) => {
             return Err(settings.invalid(
                 Opt::LogLevel,
-                &format!("'{other}' is not error, warn, info or debug"),
+                &format!("{} is not error, warn, info or debug", shown(other)),
             ));
         }
     };
@@ -169,7 +170,10 @@ pub fn output(settings: &Settings<'_>) -> Result<OutputPlan, Failure> {
         Some("text") | None => Format::Text,
         Some("json") => Format::Json,
         Some(other) => {
-            return Err(settings.invalid(Opt::LogFormat, &format!("'{other}' is not text or json")));
+            return Err(settings.invalid(
+                Opt::LogFormat,
+                &format!("{} is not text or json", shown(other)),
+            ));
         }
     };
     Ok(OutputPlan { level, format })

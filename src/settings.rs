@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::cli::{Kind, OPTIONS, Opt, Split, Typed};
 use crate::exit::Failure;
+use crate::redaction::shown;
 use crate::setup::environment::Environment;
 use crate::setup::expand::expand;
 use crate::setup::words;
@@ -47,26 +48,30 @@ impl Settings<'_> {
             "0" | "false" | "no" | "off" => Ok(false),
             other => Err(self.invalid(
                 opt,
-                &format!("'{other}' is neither 1, true, yes, on nor 0, false, no, off"),
+                &format!(
+                    "{} is neither 1, true, yes, on nor 0, false, no, off",
+                    shown(other)
+                ),
             )),
         }
     }
 
-    /// One value, expanded, or the option's default.
+    /// One value, expanded, or the option's default. One that vanished through `:-` was not given.
     ///
     /// # Errors
     /// What expansion says.
     pub fn value(&self, opt: Opt) -> Result<Option<OsString>, Failure> {
-        let default = OPTIONS[opt as usize].default;
-        match self.raw(opt).last() {
-            Some(text) => {
-                let text = expand(text, self.environment)
-                    .map_err(|error| self.invalid(opt, &error))?
-                    .text;
-                Ok(Some(text).filter(|text| !text.is_empty()))
-            }
-            None => Ok(Some(OsString::from(default)).filter(|text| !text.is_empty())),
-        }
+        let default = || OPTIONS[opt as usize].default.into();
+        let value = self.expanded(opt)?.unwrap_or_else(default);
+        Ok(Some(value).filter(|text| !text.is_empty()))
+    }
+
+    fn expanded(&self, opt: Opt) -> Result<Option<OsString>, Failure> {
+        let Some(text) = self.raw(opt).pop() else {
+            return Ok(None);
+        };
+        let value = expand(&text, self.environment).map_err(|error| self.invalid(opt, &error))?;
+        Ok(Some(value.text).filter(|_| !value.vanished))
     }
 
     /// One value that must be text.
@@ -84,11 +89,17 @@ impl Settings<'_> {
     /// Anything but a duration.
     pub fn limit(&self, opt: Opt) -> Result<Option<Duration>, Failure> {
         match self.text(opt)? {
-            None if self.raw(opt).is_empty() => Ok(None),
+            None if self.expanded(opt)?.is_none() => Ok(None),
             None => Err(self.invalid(
                 opt,
                 "it is empty: say 'none' for no limit, or a real time such as 5s",
             )),
+            // Every tool means the same by it here.
+            Some(text)
+                if opt == Opt::StopDelay && parse_duration(&text) == Some(Duration::ZERO) =>
+            {
+                Ok(None)
+            }
             Some(text) => parse_limit(&text).map_err(|error| self.invalid(opt, &error)),
         }
     }
@@ -199,7 +210,14 @@ impl Settings<'_> {
     fn variable(&self, opt: Opt) -> Option<&OsStr> {
         let option = &OPTIONS[opt as usize];
         let known = self.environment.find(|name| option.is_set_by(name));
-        known.filter(|value| !value.is_empty())
+        let value = match option.kind {
+            // White space around it is what an editor or a shell has left there.
+            Kind::Value | Kind::Switch => known.map(|value| value.as_bytes().trim_ascii()),
+            Kind::List(_) => known.map(OsStr::as_bytes),
+        };
+        value
+            .filter(|value| !value.is_empty())
+            .map(OsStr::from_bytes)
     }
 
     /// A word that vanished through `:-` drops out.
@@ -230,11 +248,13 @@ fn split_items(text: &OsStr, split: Split) -> Vec<OsString> {
         Split::Lines => *byte == b'\n',
         Split::Commands => false,
     };
-    let items = text
-        .as_bytes()
-        .split(is_separator)
-        .filter(|item| !item.is_empty());
+    let items = text.as_bytes().split(is_separator).map(|item| match split {
+        // The other half of a line end of Windows.
+        Split::Lines => item.strip_suffix(b"\r").unwrap_or(item),
+        _ => item,
+    });
     items
+        .filter(|item| !item.is_empty())
         .map(|item| OsStr::from_bytes(item).to_os_string())
         .collect()
 }
@@ -245,11 +265,13 @@ fn parse_limit(text: &str) -> Result<Option<Duration>, String> {
     }
     match parse_duration(text) {
         Some(Duration::ZERO) => Err(format!(
-            "'{text}' would be no time at all: say 'none' for no limit, or a real time such as 5s"
+            "{} would be no time at all: say 'none' for no limit, or a real time such as 5s",
+            shown(text)
         )),
         Some(limit) => Ok(Some(limit)),
         None => Err(format!(
-            "'{text}' is not a duration: 250ms, 5s, 2m, 1h, 1m30s, a bare number of seconds, or 'none'"
+            "{} is not a duration: 250ms, 5s, 2m, 1h, 1m30s, a bare number of seconds, or 'none'",
+            shown(text)
         )),
     }
 }

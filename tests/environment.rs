@@ -13,7 +13,7 @@ mod common;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use common::Run;
+use common::{Run, TempDir};
 
 fn with(options: &[&str], environment: &[(&str, &str)], command: &[&str]) -> Run {
     let run = Run::portero().args(options).arg("--").args(command);
@@ -173,21 +173,16 @@ fn command_sees_its_environment_to_the_letter_and_none_of_porteros() {
 
 #[test]
 fn a_limit_that_expands_to_nothing_or_is_no_time_is_refused_and_starts_nothing() {
-    let table: [(&[&str], &[(&str, &str)], &str); 7] = [
+    let table: [(&[&str], &[(&str, &str)], &str); 6] = [
         (
             &[],
-            &[("PORTERO_WAIT_TIMEOUT", "${X:-}")],
+            &[("PORTERO_WAIT_TIMEOUT", "${EMPTY}"), ("EMPTY", "")],
             "PORTERO_WAIT_TIMEOUT: it is empty: say 'none'",
-        ),
-        (
-            &["--wait-timeout", "${X:-}"],
-            &[],
-            "--wait-timeout: it is empty",
         ),
         (&["--wait-timeout", ""], &[], "--wait-timeout: it is empty"),
         (
             &[],
-            &[("PORTERO_STOP_TIMEOUT", "${X:-}")],
+            &[("PORTERO_STOP_TIMEOUT", "${EMPTY}"), ("EMPTY", "")],
             "PORTERO_STOP_TIMEOUT: it is empty",
         ),
         (&["--wait-timeout", "1s1h"], &[], "'1s1h' is not a duration"),
@@ -316,4 +311,99 @@ fn of_a_variable_that_was_given_twice_there_is_one_and_all_read_the_same() {
     finished
         .assert_exit(0)
         .assert_stdout("A=1\nTOKEN=x1\nB=2\nPATH=/usr/bin:/bin\nPORT=80\n1 x1 80\n");
+}
+
+#[test]
+fn line_ends_of_windows_and_white_space_around_a_value_do_no_harm() {
+    let finished = Run::as_pid1()
+        .env("PORTERO_DEFAULT", "A=1\r\nB=2 3 \r\n\r\nC=4\r")
+        .env("PORTERO_EXPAND_ARGS", " yes\r")
+        .env("PORTERO_DEFAULT_PORT", "\t80\r\n")
+        .env("PORTERO_NO_LOCK", "1\r\n")
+        .env("PORTERO_MIGRATE", "true a\r\necho migrated\r")
+        .env("PORTERO_USER", " 1234:2345\r")
+        .env("PORTERO_STOP_DELAY", "0\r")
+        .env("PORTERO_WAIT", "file:///proc\r\nfile:///tmp\r")
+        .args(["--", "printf", "<%s>", "${A}", "${B}", "${C}", "${PORT}"])
+        .finish();
+    finished
+        .assert_exit(0)
+        .assert_stdout("migrated\n<1><2 3 ><4><80>");
+    let finished = Run::portero()
+        .env("PORTERO_DATABASE", "DATABASE_URL\r")
+        .env("DATABASE_URL", "postgres://app@db/x")
+        .args(["wait", "--dry-run"])
+        .finish();
+    finished
+        .assert_exit(0)
+        .assert_stdout_contains("postgres://app@db")
+        .assert_stderr("");
+}
+
+#[test]
+fn a_value_that_is_refused_shows_what_nobody_sees_in_it() {
+    let table = [
+        ("8000 ", "PORT='8000 ' is"),
+        ("8000\r", r#"PORT="8000\r" (it ends in a carriage return"#),
+        (
+            "\u{feff}8000",
+            r#"PORT="\u{feff}8000" (it begins with a byte order mark"#,
+        ),
+    ];
+    for (port, said) in table {
+        for (arguments, code) in [
+            (&["--default-port", "80", "--", "true"][..], 125),
+            (&["healthcheck"], 1),
+        ] {
+            Run::portero()
+                .env("PORT", port)
+                .args(arguments)
+                .finish()
+                .assert_exit(code)
+                .assert_stderr_contains(said);
+        }
+    }
+    let directory = TempDir::new();
+    let token = directory.file("token", "\u{feff}hush-hush\n");
+    Run::portero()
+        .env("TOKEN_FILE", token)
+        .args(["--secret", "TOKEN", "--", "true"])
+        .finish()
+        .assert_exit(0)
+        .assert_one_line_of("portero: warning: ")
+        .assert_stderr_contains("TOKEN begins with a byte order mark");
+}
+
+#[test]
+fn no_time_is_refused_but_as_a_delay_and_what_comes_out_empty_is_not_given() {
+    for option in [
+        "--wait-timeout",
+        "--stop-timeout",
+        "--orphan-grace",
+        "--lock-timeout",
+    ] {
+        for zero in ["0", "0s", "0ms"] {
+            Run::portero()
+                .args([option, zero, "--", "true"])
+                .args(["x"])
+                .env("PORTERO_WAIT", "file:///proc")
+                .env("PORTERO_MIGRATE", "true")
+                .env("PORTERO_DATABASE", "postgres://db/x")
+                .finish()
+                .assert_exit(125)
+                .assert_stderr_contains("'none'");
+        }
+    }
+    for none in ["0", "0s", "none", "${NOTHING:-}"] {
+        let run = Run::portero().args(["--stop-delay", none, "--dry-run", "--", "true"]);
+        let finished = run.finish();
+        finished.assert_exit(0);
+        assert!(!finished.stdout.contains("stop-delay"), "{finished}");
+    }
+    let target = ["--wait", "file:///proc", "--wait-timeout", "${NOTHING:-}"];
+    let finished = Run::portero()
+        .args(target)
+        .args(["--dry-run", "--", "true"])
+        .finish();
+    finished.assert_exit(0).assert_stdout_contains("up to 60s");
 }

@@ -15,7 +15,7 @@ use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{DEADLINE, Ended, Process, Run, Terminal, poll_until, portero};
+use common::{DEADLINE, Ended, Postgres, Process, Run, TempDir, Terminal, poll_until, portero};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, pipe, write};
@@ -186,6 +186,24 @@ fn a_stop_is_obeyed_although_nobody_reads() {
             );
         }
     }
+}
+
+#[test]
+fn a_migration_whose_lock_is_lost_is_ended_although_nobody_reads() {
+    let server = Postgres::start();
+    let directory = TempDir::new();
+    let started = directory.join("started");
+    let script = format!("touch {}; exec sleep 1000", started.display());
+    let mut process = unread(Run::as_pid1(), "own")
+        .env("PORTERO_DATABASE", server.url("postgres"))
+        .args(["migrate", "-v", "--", "sh", "-c", &script])
+        .start();
+    process.until(|_| started.exists(), "the migration");
+    server.psql(
+        "postgres",
+        "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and granted",
+    );
+    process.wait().assert_exit(125);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use crate::cli::Opt;
 use crate::exit::Failure;
 use crate::probe::http::{Expectation, StatusSet};
 use crate::probe::target::Target;
+use crate::redaction::shown;
 use crate::settings::Settings;
 use crate::setup::environment::parse_port;
 
@@ -62,10 +63,7 @@ fn health_port(settings: &Settings<'_>) -> Result<u16, Failure> {
         ));
     };
     parse_port(&port).ok_or_else(|| {
-        Failure::failed(format!(
-            "{origin}='{}' is not a port (1-65535)",
-            port.display()
-        ))
+        Failure::failed(format!("{origin}={} is not a port (1-65535)", shown(&port)))
     })
 }
 

@@ -7,6 +7,7 @@ use crate::cli::{CHILD_ONLY_IS_GONE, OPTIONS, Opt, OptionSpec, is_own_variable, 
 use crate::exit::Failure;
 use crate::init::stops;
 use crate::init::supervise::Supervision;
+use crate::redaction::shown;
 use crate::settings::Settings;
 use crate::setup::environment::{Environment, Resolved};
 use crate::setup::expand::expand;
@@ -145,7 +146,7 @@ fn skipped_steps(settings: &Settings<'_>) -> Result<Vec<&'static str>, Failure> 
         Some("migrate") => Ok("migrate"),
         _ => Err(settings.invalid(
             Opt::Skip,
-            &format!("'{}' is not wait or migrate", item.display()),
+            &format!("{} is not wait or migrate", shown(&item)),
         )),
     };
     settings.list(Opt::Skip)?.into_iter().map(step).collect()
@@ -162,10 +163,7 @@ fn map_exit(settings: &Settings<'_>, item: &OsStr) -> Result<(u8, u8), Failure> 
     codes.ok_or_else(|| {
         settings.invalid(
             Opt::MapExit,
-            &format!(
-                "'{}' is not CODE=CODE, each 0-255, e.g. 143=0",
-                item.display()
-            ),
+            &format!("{} is not CODE=CODE, each 0-255, e.g. 143=0", shown(item)),
         )
     })
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::redaction::shown;
+
 /// In the kernel's order: the number is the bit (`include/uapi/linux/capability.h`).
 const NAMES: [&str; 41] = [
     "CHOWN",
@@ -62,8 +64,8 @@ impl CapabilitySet {
         let number = NAMES.iter().position(|known| *known == bare);
         let number = number.ok_or_else(|| {
             format!(
-                "'{}' is not a capability, e.g. net_bind_service (capabilities(7) lists them)",
-                name.escape_debug()
+                "{} is not a capability, e.g. net_bind_service (capabilities(7) lists them)",
+                shown(name)
             )
         })?;
         self.0 |= 1 << number;

@@ -202,15 +202,15 @@ fn default_port(settings: &Settings<'_>, resolved: &mut Resolved) -> Result<(), 
     if parse_port(&default).is_none() {
         return Err(settings.invalid(
             Opt::DefaultPort,
-            &format!("'{}' is not a port (1-65535)", default.display()),
+            &format!("{} is not a port (1-65535)", redaction::shown(&default)),
         ));
     }
     match resolved.environment.given("PORT") {
         Some(port) if parse_port(port).is_some() => {}
         Some(port) => {
             return Err(Failure::failed(format!(
-                "PORT='{}' is not a port (1-65535)",
-                port.display()
+                "PORT={} is not a port (1-65535)",
+                redaction::shown(port)
             )));
         }
         None => {

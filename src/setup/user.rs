@@ -6,6 +6,8 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
+use crate::redaction::shown;
+
 /// Who to become.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credentials {
@@ -40,7 +42,8 @@ pub fn resolve(spec: &str, passwd: &[u8], group: &[u8]) -> Result<Credentials, S
     };
     if user.is_empty() || wanted_group.is_some_and(str::is_empty) {
         return Err(format!(
-            "'{spec}' is not a user: user, user:group, uid or uid:gid"
+            "{} is not a user: user, user:group, uid or uid:gid",
+            shown(spec)
         ));
     }
     let gid = wanted_group.map(|name| group_id(name, group)).transpose()?;
@@ -189,10 +192,7 @@ fn id(text: &str) -> Result<Option<u32>, String> {
     let is_name_byte =
         |byte: u8| byte.is_ascii_alphanumeric() || b"_-.$@".contains(&byte) || byte >= 0x80;
     if !text.bytes().all(is_name_byte) || text.starts_with(['-', '.', '@']) {
-        return Err(format!(
-            "'{}' is neither a name nor an id",
-            text.escape_debug()
-        ));
+        return Err(format!("{} is neither a name nor an id", shown(text)));
     }
     Ok(None)
 }

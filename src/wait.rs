@@ -354,6 +354,27 @@ fn what_to_check(target: &Target, reason: &str) -> &'static str {
     }
     let by_code = [
         ("(28P01)", "user and password of its URL"),
+        ("valid client certificate", "sslcert and sslkey of its URL"),
+        (
+            "Tenant or user",
+            "user and host of its URL: this pooler wants the project's name with the user's",
+        ),
+        (
+            "Endpoint ID",
+            "host and options of its URL: this proxy wants the endpoint's name",
+        ),
+        (
+            "No pool configured",
+            "user and database of its URL: the pooler has none of these",
+        ),
+        (
+            "require_auth",
+            "require_auth of its URL, and the server's pg_hba.conf",
+        ),
+        (
+            "the server asks for ",
+            "the server's pg_hba.conf: portero knows passwords and client certificates",
+        ),
         (
             "(28000)",
             "user and sslmode of its URL, and the server's pg_hba.conf",

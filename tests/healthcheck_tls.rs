@@ -267,3 +267,28 @@ fn a_server_is_told_by_an_alert_that_its_certificate_is_refused() {
         server.until_stderr("alert unknown ca");
     }
 }
+
+#[test]
+fn a_short_rsa_key_is_held_to_its_signature_and_is_too_short_for_a_chain() {
+    let directory = certificates();
+    let made = std::process::Command::new(tool("openssl"))
+        .args("req -x509 -newkey rsa:1024 -nodes -keyout short.key -out short.crt -days 30 -subj /CN=localhost".split(' '))
+        .args(["-addext", "subjectAltName=DNS:localhost"])
+        .current_dir(directory.path())
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let ca = directory.join("short.crt");
+    for version in ["-tls1_2", "-tls1_3"] {
+        let options = format!("{version} -cipher DEFAULT@SECLEVEL=0");
+        let (_server, port) = tls_server(&directory, "short", &options);
+        let url = format!("https://localhost:{port}/");
+        assert_verdict(&options, Healthy(" 200 in "), &[&url]);
+        let verdict = Unhealthy("certificate refused: its key is too short (RSA takes 2048 bits)");
+        assert_verdict(
+            &options,
+            verdict,
+            &["--ca-cert", ca.to_str().unwrap(), &url],
+        );
+    }
+}

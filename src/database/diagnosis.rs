@@ -141,7 +141,8 @@ fn from_answer(code: &str, message: &str) -> Trouble {
 /// By SQLSTATE (PostgreSQL manual, appendix A).
 fn is_refusal(code: &str, message: &str) -> bool {
     // PgBouncer says 08P01 for nearly everything up to 1.18: its words tell (src/client.c and src/objects.c there).
-    if code == "08P01" {
+    // Other poolers say so by an internal error, or by 58000, what is left of their words telling the same.
+    if ["08P01", "58000", "XX000"].contains(&code) {
         let words = [
             "no such database",
             "no such user",
@@ -153,6 +154,10 @@ fn is_refusal(code: &str, message: &str) -> bool {
             "TLS required",
             "does not exist",
             "is disabled",
+            // Supavisor, Neon, PgCat.
+            "Tenant or user not found",
+            "Endpoint ID is not specified",
+            "No pool configured",
         ];
         return words.iter().any(|words| message.contains(words));
     }
@@ -182,6 +187,19 @@ mod tests {
             ("08006", "", false),
             ("58030", "", false),
             ("XX000", "", false),
+            ("XX000", "Tenant or user not found", true),
+            (
+                "XX000",
+                "Endpoint ID is not specified. Either please upgrade",
+                true,
+            ),
+            (
+                "58000",
+                "No pool configured for database: \"x\", user: \"y\"",
+                true,
+            ),
+            ("XX000", "md5 authentication failed for user \"app\"", true),
+            ("58000", "could not open file", false),
             ("08P01", "no such database: shop", true),
             ("08P01", "password authentication failed", true),
             (

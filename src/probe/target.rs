@@ -63,7 +63,14 @@ impl Target {
             ))
         })?;
         let kind = Kind::parse(value, env, false).map_err(|why| {
-            Failure::failed(format!("target {name}: the value of this variable {why}"))
+            // Of a database URL whole sentences are said.
+            let is_whole = value.to_str().is_some_and(PostgresUrl::is_meant_by);
+            let what = if is_whole {
+                ""
+            } else {
+                "the value of this variable "
+            };
+            Failure::failed(format!("target {name}: {what}{why}"))
         })?;
         Ok(Self {
             variable: Some(name.to_owned()),

@@ -72,7 +72,7 @@ fn of_certificate(reason: &CertificateError, roots: &str) -> String {
         ),
         Bad::UnsupportedSignatureAlgorithmContext { .. }
         | Bad::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
-            "it is signed by an algorithm that portero does not take (SHA-1, SHA-224, P-521, Ed448, …)".into()
+            "it is signed by an algorithm that portero does not take (SHA-1, SHA-224, ECDSA with SHA-512, P-521, Ed448, …)".into()
         }
         Bad::InvalidPurpose | Bad::InvalidPurposeContext { .. } => {
             "it is not for servers (its extendedKeyUsage decides)".into()

@@ -152,3 +152,41 @@ fn bytes(number: &Number, length: usize) -> Vec<u8> {
         .collect();
     all[all.len() - length..].to_vec()
 }
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use ring::digest::{SHA256, SHA384};
+
+    use super::*;
+
+    /// Made by `openssl genrsa 1024` and `openssl dgst -sha256 -sigopt rsa_padding_mode:pss`, over `message`.
+    const KEY: &str = "MIGJAoGBAKEL9KgRVCviUzDhKaEQn1P6k7qm6u6K13q0ssWsjGTIvjOV9Tc58pk2kB3sP8QwDlRvo6XviqhqvHPfWT9XgPtCLEKO\
+                P4JiIDUgfu0m1jvBQVOQu8JAM8Zac2x4NxPAmiiRx5djuMKy2iTJfF3GXAgI0p6tDzCN10+YvOa6PF7VAgMBAAE=";
+    const SIGNATURE: &str = "hrv9isItZ4Z1ofzId2sisR5dlJJ+nTtm3uVdTw640Zlfpk94nFrt7wGtv/CgxDPdjttGNwLbzLPLpd1bCZ3IybFiWYtt5rkV8DQI\
+                djCQOwKDcGfnGk+1C9vPn8qOOc1cs2mr0xqMWqszXuJpKw3s5bcdkWOD+pGuPFdUIlCm96E=";
+
+    #[test]
+    fn a_signature_is_good_for_its_key_its_hash_and_its_message_alone() {
+        let key = STANDARD.decode(KEY).unwrap();
+        let signature = STANDARD.decode(SIGNATURE).unwrap();
+        assert_eq!(length(&key), Some(1024));
+        assert!(is_signed(&key, &SHA256, b"message", &signature));
+        assert!(!is_signed(&key, &SHA256, b"another", &signature));
+        assert!(!is_signed(&key, &SHA384, b"message", &signature));
+        assert!(!is_signed(&key, &SHA256, b"message", &[0; 128]));
+        assert!(!is_signed(&key, &SHA256, b"message", &[0xff; 128]));
+        for i in 0..signature.len() {
+            let mut changed = signature.clone();
+            changed[i] ^= 1;
+            assert!(!is_signed(&key, &SHA256, b"message", &changed));
+            assert!(!is_signed(&key, &SHA256, b"message", &signature[..i]));
+        }
+        for i in 0..key.len() {
+            let mut changed = key.clone();
+            changed[i] ^= 1;
+            assert!(!is_signed(&changed, &SHA256, b"message", &signature), "{i}");
+        }
+    }
+}

@@ -230,6 +230,10 @@ fn fill_standard_streams() {
 
 /// A panic is one line and exit 125, of a health check 1: PID 1 can't even abort, as SIGABRT does nothing to it.
 fn report_panics(mode: Mode) {
+    match mode {
+        Mode::Healthcheck => sys::fail_as("unhealthy: ", Exit::Unhealthy.code()),
+        _ => sys::fail_as("portero: ", Exit::Failed.code()),
+    }
     std::panic::set_hook(Box::new(move |panic| {
         let place = panic
             .location()

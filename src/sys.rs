@@ -9,6 +9,7 @@ pub mod alarm;
 mod arena;
 pub mod capabilities;
 mod descriptors;
+mod fatal;
 pub mod files;
 mod fork;
 pub mod names;
@@ -24,6 +25,7 @@ use std::ptr;
 use std::time::Duration;
 
 pub use descriptors::duplicate;
+pub use fatal::fail_as;
 pub use fork::{end_of, fork};
 pub use output::write_within;
 pub use signals::{

@@ -8,6 +8,16 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::fatal::fail;
+
+/// What has no memory left can't go on: no part of this program is written to do without.
+fn or_end(block: *mut u8) -> *mut u8 {
+    if block.is_null() {
+        fail("out of memory");
+    }
+    block
+}
+
 /// Enough for the environment, the arguments and the plan of a usual container; untouched pages cost nothing.
 const SIZE: usize = 64 * 1024;
 
@@ -21,7 +31,9 @@ struct Arena {
 #[repr(C, align(4096))]
 struct Memory(UnsafeCell<[u8; SIZE]>);
 
-// SAFETY: the array is only handed out, in pieces that do not overlap: `used` moves by compare-and-exchange.
+// SAFETY: the array is only handed out, in pieces that do not overlap: `used` moves by compare-and-exchange. What is
+// taken back is released by it and acquired by whoever takes it next, so that nobody's last write comes after the
+// next one's first.
 unsafe impl Sync for Arena {}
 
 #[global_allocator]
@@ -42,7 +54,7 @@ impl Arena {
                 .filter(|end| *end <= SIZE && layout.align() <= 4096)?;
             match self
                 .used
-                .compare_exchange_weak(used, end, Ordering::Relaxed, Ordering::Relaxed)
+                .compare_exchange_weak(used, end, Ordering::Acquire, Ordering::Relaxed)
             {
                 // SAFETY: `at` is within the array.
                 Ok(_) => return Some(unsafe { start.add(at) }),
@@ -69,7 +81,7 @@ impl Arena {
             && self.is_last(block, old)
             && self
                 .used
-                .compare_exchange(at + old, at + new, Ordering::Relaxed, Ordering::Relaxed)
+                .compare_exchange(at + old, at + new, Ordering::AcqRel, Ordering::Relaxed)
                 .is_ok()
     }
 }
@@ -80,7 +92,7 @@ unsafe impl GlobalAlloc for Arena {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's layout, as it is.
         self.take(layout)
-            .unwrap_or_else(|| unsafe { System.alloc(layout) })
+            .unwrap_or_else(|| or_end(unsafe { System.alloc(layout) }))
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
@@ -95,7 +107,7 @@ unsafe impl GlobalAlloc for Arena {
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         if !self.owns(block) {
             // SAFETY: as for `dealloc`.
-            return unsafe { System.realloc(block, layout, size) };
+            return or_end(unsafe { System.realloc(block, layout, size) });
         }
         if self.resize_last(block, layout.size(), size) {
             return block;
@@ -104,10 +116,8 @@ unsafe impl GlobalAlloc for Arena {
         // overlap the old one, and both hold what is copied.
         unsafe {
             let larger = self.alloc(Layout::from_size_align_unchecked(size, layout.align()));
-            if !larger.is_null() {
-                larger.copy_from_nonoverlapping(block, layout.size().min(size));
-                self.dealloc(block, layout);
-            }
+            larger.copy_from_nonoverlapping(block, layout.size().min(size));
+            self.dealloc(block, layout);
             larger
         }
     }

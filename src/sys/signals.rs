@@ -8,7 +8,10 @@ use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::kill;
+use super::fatal::fail;
+#[cfg(not(any(test, fuzzing)))]
+use super::fatal::lets_signals_through;
+use super::{errno, kill};
 
 /// The kernel's `sigset_t` (`rt_sigprocmask(2)`): bit n−1 stands for signal n.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,11 +49,17 @@ static INHERITED_MASK: AtomicU64 = AtomicU64::new(0);
 /// Whether SIGCHLD was ignored when portero was started; COMMAND gets that back.
 static INHERITED_SIGCHLD_IGNORED: AtomicBool = AtomicBool::new(false);
 
-/// Sets the calling thread's signal mask and returns the one before.
+/// Sets the calling thread's signal mask and returns the one before. Where the kernel refuses, which takes a filter of
+/// system calls, the process ends: signals would be lost, or what is started would be deaf to them.
 pub fn set_signal_mask(mask: SignalSet) -> SignalSet {
+    change_signal_mask(mask)
+        .unwrap_or_else(|_| fail("the kernel does not let it change its signal mask"))
+}
+
+fn change_signal_mask(mask: SignalSet) -> io::Result<SignalSet> {
     let mut before = 0u64;
     // SAFETY: both pointers are to u64s that outlive the call, and the size given is theirs.
-    unsafe {
+    let result = unsafe {
         libc::syscall(
             libc::SYS_rt_sigprocmask,
             libc::SIG_SETMASK,
@@ -59,13 +68,20 @@ pub fn set_signal_mask(mask: SignalSet) -> SignalSet {
             SET_SIZE,
         )
     };
-    SignalSet(before)
+    if result == 0 {
+        Ok(SignalSet(before))
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// Blocks everything and remembers the mask that there was: the first thing that portero does.
 #[cfg(not(any(test, fuzzing)))]
 pub(super) fn block_all() {
-    INHERITED_MASK.store(set_signal_mask(SignalSet::ALL).0, Ordering::Relaxed);
+    match change_signal_mask(SignalSet::ALL) {
+        Ok(before) => INHERITED_MASK.store(before.0, Ordering::Relaxed),
+        Err(_) => lets_signals_through(),
+    }
 }
 
 /// Back to the mask that portero was started with.
@@ -99,7 +115,8 @@ pub struct Arrival {
 }
 
 /// Takes the next pending signal, or sleeps until there is one: at most for `limit`. `None` when the limit passed
-/// first (`rt_sigtimedwait(2)`). All signals must be blocked.
+/// first (`rt_sigtimedwait(2)`). All signals must be blocked. Where the kernel refuses, which takes a filter of system
+/// calls, it is a SIGCHLD now and then: children are looked after all the same.
 pub fn next_signal(limit: Option<Duration>) -> Option<Arrival> {
     next_of(SignalSet::ALL, limit)
 }
@@ -130,12 +147,28 @@ fn next_of(signals: SignalSet, limit: Option<Duration>) -> Option<Arrival> {
                 from_kernel,
             });
         }
-        // EINTR comes from a tracer or a stop, not from a signal: those are all blocked.
-        if io::Error::last_os_error().raw_os_error() != Some(libc::EINTR) {
-            return None;
+        match errno() {
+            // From a tracer or a stop, not from a signal: those are all blocked.
+            libc::EINTR => {}
+            libc::EAGAIN if limit.is_some() => return None,
+            _ => return unheard(limit),
         }
     }
 }
+
+/// What is heard where the kernel does not tell.
+fn unheard(limit: Option<Duration>) -> Option<Arrival> {
+    std::thread::sleep(limit.unwrap_or(LOOK_PAUSE).min(LOOK_PAUSE));
+    limit
+        .is_none_or(|limit| limit > LOOK_PAUSE)
+        .then_some(Arrival {
+            number: libc::SIGCHLD,
+            from_kernel: true,
+        })
+}
+
+/// Between two looks at the children where no signal is heard.
+const LOOK_PAUSE: Duration = Duration::from_millis(50);
 
 /// `sigaction(2)`: sent by the kernel.
 const SI_KERNEL: c_int = 0x80;
@@ -143,7 +176,11 @@ const SI_KERNEL: c_int = 0x80;
 /// Does `write`, and takes away the SIGPIPE of a reader that has gone: a log line that nobody reads must neither end
 /// portero nor look like a signal that somebody sent. An ignored SIGPIPE would be COMMAND's inheritance.
 pub fn without_sigpipe(write: impl FnOnce() -> io::Result<()>) {
-    let mask = set_signal_mask(SignalSet::ALL);
+    // What ends the process for its mask writes by this, too.
+    let Ok(mask) = change_signal_mask(SignalSet::ALL) else {
+        let _ = write();
+        return;
+    };
     // All others get through: a program that takes a stop by a handler must end by it while it writes.
     set_signal_mask(mask.with(libc::SIGPIPE));
     if write().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {

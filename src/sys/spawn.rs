@@ -153,7 +153,7 @@ pub fn spawn(image: &Image, job: Option<Job>, inherited: Option<RawFd>) -> Resul
         return Ok(pid);
     }
     // SAFETY: waits for a child of this process; no status is asked for.
-    unsafe { libc::waitpid(pid, ptr::null_mut(), 0) };
+    while unsafe { libc::waitpid(pid, ptr::null_mut(), 0) } < 0 && errno() == libc::EINTR {}
     Err(error)
 }
 

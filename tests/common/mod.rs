@@ -5,6 +5,7 @@
 #![allow(dead_code, unused_imports, clippy::pedantic)]
 
 pub mod early;
+pub mod faults;
 pub mod figures;
 pub mod inits;
 pub mod migration;

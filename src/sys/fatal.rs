@@ -1,0 +1,46 @@
+//! What cannot be borne: it is one line and an exit code, said without memory, lock or handler.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::output::write_within;
+use super::{exit_now, standard_stream};
+
+/// How the line begins, and the code.
+static WORDS: OnceLock<(&str, u8)> = OnceLock::new();
+
+/// Whether the very first step, to block all signals, has failed.
+static LETS_SIGNALS_THROUGH: AtomicBool = AtomicBool::new(false);
+
+/// How long the line may wait for room.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// Says how the line begins and what the exit code is, from now on, and catches up on what failed before.
+pub fn fail_as(prefix: &'static str, code: u8) {
+    WORDS.get_or_init(|| (prefix, code));
+    if LETS_SIGNALS_THROUGH.load(Ordering::Relaxed) {
+        fail("the kernel does not let it block signals");
+    }
+}
+
+/// Remembers that signals are not blocked, until there are words for it.
+#[cfg(not(any(test, fuzzing)))]
+pub(super) fn lets_signals_through() {
+    LETS_SIGNALS_THROUGH.store(true, Ordering::Relaxed);
+}
+
+/// Ends the process with one line.
+pub(super) fn fail(why: &str) -> ! {
+    let (prefix, code) = WORDS.get().copied().unwrap_or(("portero: ", 125));
+    let mut line = [0; 128];
+    let parts = [prefix, why, "\n"];
+    let bytes = parts.iter().flat_map(|part| part.bytes());
+    let length = line
+        .iter_mut()
+        .zip(bytes)
+        .map(|(to, from)| *to = from)
+        .count();
+    write_within(standard_stream(2), &line[..length], PATIENCE);
+    exit_now(code);
+}

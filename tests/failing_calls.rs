@@ -1,0 +1,270 @@
+//! Each system call that portero makes fails in turn: COMMAND runs as it was asked for or not at all, nothing hangs, and
+//! a line and a code say what happened.
+//!
+//! `PORTERO_FAULTS=all cargo test --test failing_calls` tries every one with every error; else it is a sample, whose
+//! seed a failure names (`PORTERO_FAULTS=SEED` repeats it).
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::pedantic,
+    missing_docs
+)]
+
+mod common;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use common::faults::{Fault, Watched, Which, call_name};
+use common::{Ended, Finished, Run, Server};
+
+/// What COMMAND and the migration say: who they are.
+const WHO: [&str; 3] = ["grep", "-E", "^(Uid|Gid|Groups|CapEff):"];
+/// What user 1000 says so.
+const USER: &str = "Uid:\t1000\t1000\t1000\t1000\nGid:\t1000\t1000\t1000\t1000\nGroups:\t1000 \nCapEff:\t0000000000000000\n";
+
+/// Longer than any of the limits that portero is given here, on a bad day.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// How many faults of each command are tried in a sample.
+const SAMPLE: usize = 40;
+
+const ERRORS: [i32; 4] = [libc::EPERM, libc::ENOMEM, libc::EINTR, libc::EAGAIN];
+
+/// The C library's start, before portero's first instruction, and what can't fail.
+const NOT_MEANT: [&str; 6] = [
+    "arch_prctl",
+    "set_tid_address",
+    "exit",
+    "exit_group",
+    "rt_sigreturn",
+    "restart_syscall",
+];
+
+/// Nothing can be said without them.
+const SPEAKS: [&str; 3] = ["write", "writev", "poll"];
+
+fn who(run: Run) -> Run {
+    run.arg("--").args(WHO).arg("/proc/self/status")
+}
+
+/// And so who began as user 1000, in no group besides.
+const BEGAN_AS_USER: &str = "Uid:\t1000\t1000\t1000\t1000\nGid:\t1000\t1000\t1000\t1000\nGroups:\t \nCapEff:\t0000000000000000\n";
+
+/// Judges what a run of `run` or `migrate` came to, in which user 1000 speaks `times` times.
+fn judge_run(finished: &Finished, fault: Fault, whole: &str) -> Result<(), String> {
+    let Ended::Code(code) = finished.ended else {
+        return Err("a signal ended it".into());
+    };
+    if !whole.starts_with(&finished.stdout) {
+        return Err("somebody else ran, or more than was asked for".into());
+    }
+    match code {
+        0 if finished.stdout == whole => Ok(()),
+        0 => Err("0, but not all ran".into()),
+        124..=127 => says_why(finished, fault),
+        // The same C library, in a stage.
+        139 if finished.stderr.contains("stage was ended by SIGSEGV") => Ok(()),
+        _ => Err(format!("{code} is no code of the table")),
+    }
+}
+
+fn says_why(finished: &Finished, fault: Fault) -> Result<(), String> {
+    let mute = SPEAKS.contains(&call_name(fault.call));
+    if !mute
+        && !finished
+            .stderr
+            .lines()
+            .any(|line| line.starts_with("portero: "))
+    {
+        return Err("nothing is said".into());
+    }
+    not_blamed_on_anybody(finished)
+}
+
+fn not_blamed_on_anybody(finished: &Finished) -> Result<(), String> {
+    if finished.stderr.contains("internal error") {
+        return Err("it panicked".into());
+    }
+    if finished.stderr.contains("skipped") {
+        return Err("root takes itself for somebody else".into());
+    }
+    Ok(())
+}
+
+fn judge_wait(finished: &Finished, fault: Fault) -> Result<(), String> {
+    match finished.ended {
+        Ended::Code(0) => Ok(()),
+        Ended::Code(124 | 125) => says_why(finished, fault),
+        other => Err(format!("{other:?} is not of the table")),
+    }
+}
+
+fn judge_check(finished: &Finished, fault: Fault) -> Result<(), String> {
+    let mute = SPEAKS.contains(&call_name(fault.call));
+    match finished.ended {
+        Ended::Code(0) if mute || finished.stdout.starts_with("healthy: ") => Ok(()),
+        Ended::Code(1) if mute || finished.stderr.contains("unhealthy: ") => {
+            not_blamed_on_anybody(finished)
+        }
+        other => Err(format!("{other:?}, or without its line")),
+    }
+}
+
+/// Fails each call of `run` in turn.
+#[track_caller]
+fn each_call_fails(run: &Run, judge: impl Fn(&Finished, Fault) -> Result<(), String> + Sync) {
+    // One at a time: two of a process that wait for their watchers in the C library wait for each other.
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let (undisturbed, counts) = Watched::start(run.clone(), None).finish();
+    undisturbed.assert_exit(0);
+    let mut faults = Vec::new();
+    for (call, count) in counts.calls() {
+        let name = call_name(call);
+        if NOT_MEANT.contains(&name) {
+            continue;
+        }
+        for errno in ERRORS {
+            // The C library of a debug build maps its threads' memory before portero's first instruction.
+            let first = 1 + u32::from(name == "mmap");
+            let nth = (first..=count).map(Which::Nth);
+            // A call that is interrupted for ever is made again for ever, and who is never told of a child's end can
+            // only go on asking.
+            let for_ever = errno == libc::EINTR || matches!(name, "mmap" | "wait4");
+            let all = (!for_ever).then_some(Which::All);
+            faults.extend(nth.chain(all).map(|which| Fault { call, errno, which }));
+        }
+    }
+    assert!(
+        faults.len() > SAMPLE,
+        "only {} faults: {faults:?}",
+        faults.len()
+    );
+    let asked = std::env::var("PORTERO_FAULTS").unwrap_or_default();
+    let seed = asked
+        .parse()
+        .unwrap_or_else(|_| SystemTime::UNIX_EPOCH.elapsed().unwrap().subsec_nanos());
+    if asked != "all" {
+        sample(&mut faults, u64::from(seed));
+    }
+    let (next, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while let Some(fault) = faults.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if let Err(why) = try_fault(run, *fault, &judge) {
+                        failures.lock().unwrap().push(format!("{fault}: {why}"));
+                    }
+                }
+            });
+        }
+    });
+    let failures = failures.into_inner().unwrap();
+    assert!(
+        failures.is_empty(),
+        "of {} faults {} were not borne (PORTERO_FAULTS={asked}{seed}):\n{}",
+        faults.len(),
+        failures.len(),
+        failures.join("\n")
+    );
+}
+
+fn try_fault(
+    run: &Run,
+    fault: Fault,
+    judge: impl Fn(&Finished, Fault) -> Result<(), String>,
+) -> Result<(), String> {
+    let mut watched = Watched::start(run.clone(), Some(fault));
+    if !watched.ends_within(LIMIT) {
+        return Err(format!("it hangs{}", watched.process.as_ref().unwrap()));
+    }
+    let (finished, _) = watched.finish();
+    judge(&finished, fault).map_err(|why| format!("{why}{finished}"))
+}
+
+/// Keeps `SAMPLE` of them, the first of a call and all of a call before any later one (xorshift, Marsaglia 2003).
+fn sample(faults: &mut Vec<Fault>, seed: u64) {
+    let mut state = seed | 1;
+    let mut draw = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    faults.sort_by_cached_key(|_| draw());
+    faults.truncate(SAMPLE);
+}
+
+#[test]
+fn run_without_a_user() {
+    let run = who(Run::portero().user(1000, 1000));
+    each_call_fails(&run, |finished, fault| {
+        judge_run(finished, fault, BEGAN_AS_USER)
+    });
+}
+
+#[test]
+fn run_with_a_user() {
+    let run = who(Run::portero().args(["--user", "1000:1000"]));
+    each_call_fails(&run, |finished, fault| judge_run(finished, fault, USER));
+}
+
+#[test]
+fn run_with_a_user_as_pid_1() {
+    let run = who(Run::as_pid1().args(["--user", "1000:1000"]));
+    each_call_fails(&run, |finished, fault| judge_run(finished, fault, USER));
+}
+
+#[test]
+fn exec_with_a_user() {
+    let run = who(Run::portero().args(["--exec", "--user", "1000:1000"]));
+    each_call_fails(&run, |finished, fault| judge_run(finished, fault, USER));
+}
+
+#[test]
+fn run_with_a_user_and_both_stages() {
+    let migration = format!(
+        "{} /proc/self/status",
+        WHO.map(|word| format!("'{word}'")).join(" ")
+    );
+    let run = Run::portero().args([
+        "--user",
+        "1000:1000",
+        "--wait",
+        "file:///etc/passwd",
+        "--no-lock",
+    ]);
+    let run = who(run.args(["--wait-timeout", "2s", "--migrate", &migration]));
+    each_call_fails(&run, |finished, fault| {
+        judge_run(finished, fault, &USER.repeat(2))
+    });
+}
+
+#[test]
+fn migrate_with_a_user() {
+    let run = who(Run::portero().args(["migrate", "--user", "1000:1000", "--no-lock"]));
+    each_call_fails(&run, |finished, fault| judge_run(finished, fault, USER));
+}
+
+#[test]
+fn wait() {
+    let server = Server::answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let run = Run::portero().args(["wait", "--user", "1000:1000", "--wait-timeout", "2s"]);
+    let run = run.args([
+        format!("http://{}/", server.address()),
+        "file:///etc/passwd".into(),
+    ]);
+    each_call_fails(&run, judge_wait);
+}
+
+#[test]
+fn healthcheck() {
+    let server = Server::answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let run = Run::portero().args(["healthcheck", "--user", "1000:1000"]);
+    let run = run.arg(format!("http://{}/", server.address()));
+    each_call_fails(&run, judge_check);
+}

@@ -23,6 +23,7 @@ clean_up() {
 trap clean_up EXIT
 
 need gcc command -v cc
+need g++ command -v c++
 need libc6-dev test -e /usr/include/stdio.h
 need libc-bin command -v ldd
 need util-linux command -v unshare

@@ -170,7 +170,7 @@ fn tls_on_a_plain_port_and_the_other_way_round_are_said() {
     let (_server, port) = tls_server(&directory, "good", "");
     let url = format!("http://127.0.0.1:{port}/");
     // OpenSSL closes without a word on what looks like HTTP, others send an alert.
-    let verdict = Unhealthy("without an answer (with TLS it is https://)");
+    let verdict = Unhealthy("without an answer (with TLS it is https://");
     assert_verdict("http to a TLS port", verdict, &[&url]);
     let alerts = Server::answering([21, 3, 3, 0, 2, 2, 10]);
     let url = format!("http://{}/", alerts.address());
@@ -198,12 +198,12 @@ fn tls_on_a_plain_port_and_the_other_way_round_are_said() {
         (
             "https to silence",
             &silent,
-            UnhealthyAtTheLimit("no answer within 1s"),
+            UnhealthyAtTheLimit("no answer within "),
         ),
         (
             "a handshake that stalls",
             &stalls,
-            UnhealthyAtTheLimit("no answer within 1s"),
+            UnhealthyAtTheLimit("no answer within "),
         ),
         (
             "https to what closes",

@@ -10,6 +10,7 @@
 mod files;
 
 use std::ffi::CString;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -49,11 +50,15 @@ pub fn resolve(name: &str, deadline: Deadline) -> Result<Vec<IpAddr>, String> {
     let shown = words::printable(name);
     match ask(&resolver.candidates(name), deadline) {
         Ok(found) => Ok(ordered(found)),
-        Err(NoAddress::NotFound) => Err(format!("{UNRESOLVED}{shown}: no such host")),
-        Err(NoAddress::Failed) if !resolver.is_configured => Err(format!(
+        Err(Unknown::NotFound) => Err(format!("{UNRESOLVED}{shown}: no such host")),
+        Err(Unknown::NoThread(error)) => Err(format!(
+            "{UNRESOLVED}{shown}: no thread to ask in: {}",
+            words::error(&error)
+        )),
+        Err(Unknown::Untold) if !resolver.is_configured => Err(format!(
             "{UNRESOLVED}{shown}: there is no /etc/resolv.conf, and no name server on 127.0.0.1 that answers"
         )),
-        Err(NoAddress::Failed) => Err(format!(
+        Err(Unknown::Untold) => Err(format!(
             "{UNRESOLVED}{shown}: the name server fails, refuses or does not answer"
         )),
     }
@@ -77,8 +82,16 @@ fn without_asking(name: &str) -> Option<Vec<IpAddr>> {
     (!known.is_empty()).then_some(known)
 }
 
+/// Why a name has no address.
+enum Unknown {
+    NotFound,
+    /// Nobody said that there is none.
+    Untold,
+    NoThread(io::Error),
+}
+
 /// Asks for one name after the other, both families side by side, until one has an address.
-fn ask(candidates: &[String], deadline: Deadline) -> Result<Vec<IpAddr>, NoAddress> {
+fn ask(candidates: &[String], deadline: Deadline) -> Result<Vec<IpAddr>, Unknown> {
     let mut asked: Vec<[Arc<Lookup>; 2]> = Vec::new();
     for (index, name) in candidates.iter().enumerate() {
         let Some(left) = deadline.remaining() else {
@@ -91,8 +104,8 @@ fn ask(candidates: &[String], deadline: Deadline) -> Result<Vec<IpAddr>, NoAddre
             Err(_) => Duration::ZERO,
         };
         asked.push([
-            Lookup::join(name, Family::V4)?,
-            Lookup::join(name, Family::V6)?,
+            Lookup::join(name, Family::V4).map_err(Unknown::NoThread)?,
+            Lookup::join(name, Family::V6).map_err(Unknown::NoThread)?,
         ]);
         let found = listen(&asked, later == 0, Instant::now() + patience);
         if !found.is_empty() {
@@ -102,9 +115,9 @@ fn ask(candidates: &[String], deadline: Deadline) -> Result<Vec<IpAddr>, NoAddre
     let not_found = |lookup: &Arc<Lookup>| lookup.answer() == Some(Err(NoAddress::NotFound));
     let all_asked = asked.len() == candidates.len();
     if all_asked && asked.iter().flatten().all(not_found) {
-        Err(NoAddress::NotFound)
+        Err(Unknown::NotFound)
     } else {
-        Err(NoAddress::Failed)
+        Err(Unknown::Untold)
     }
 }
 
@@ -157,7 +170,7 @@ fn under_way() -> MutexGuard<'static, Vec<Arc<Lookup>>> {
 
 impl Lookup {
     /// The look-up that is under way, or a new one.
-    fn join(name: &str, family: Family) -> Result<Arc<Self>, NoAddress> {
+    fn join(name: &str, family: Family) -> io::Result<Arc<Self>> {
         let mut under_way = under_way();
         let same = |other: &&Arc<Self>| other.name == name && other.family == family;
         if let Some(lookup) = under_way.iter().find(same) {
@@ -172,8 +185,7 @@ impl Lookup {
         thread::Builder::new()
             .name("resolver".to_owned())
             .stack_size(STACK)
-            .spawn(move || asking.ask())
-            .map_err(|_| NoAddress::Failed)?;
+            .spawn(move || asking.ask())?;
         under_way.push(Arc::clone(&lookup));
         Ok(lookup)
     }

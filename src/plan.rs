@@ -111,6 +111,8 @@ pub struct WaitPlan {
     pub max_interval: Duration,
     /// For `https` and `rediss` targets.
     pub verification: Verification,
+    /// Whether this run has waited for all of them before: who is ready at once is not told again.
+    pub again: bool,
 }
 
 /// What `portero migrate` does.

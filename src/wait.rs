@@ -173,6 +173,7 @@ struct Vigil<'a> {
     started: Instant,
     limit: Option<Duration>,
     announced: bool,
+    again: bool,
 }
 
 impl<'a> Vigil<'a> {
@@ -191,6 +192,7 @@ impl<'a> Vigil<'a> {
             started: Instant::now(),
             limit: plan.timeout,
             announced: false,
+            again: plan.again,
         }
     }
 
@@ -258,6 +260,9 @@ impl<'a> Vigil<'a> {
         let target = watched.target;
         let elapsed_ms = millis(elapsed);
         match &answer {
+            Readiness::Ready(_) if self.again && !self.announced => {
+                log::debug!("{target} is ready still");
+            }
             Readiness::Ready(_) => info!(
                 event = "ready", target:% = target, elapsed_ms;
                 "{target} is ready after {}", words::duration(elapsed)

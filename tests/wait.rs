@@ -416,3 +416,24 @@ fn what_no_waiting_can_change_is_said_at_once() {
             .assert_never_says("p4ss");
     }
 }
+
+#[test]
+fn a_target_is_told_ready_once_in_a_run() {
+    let server = Postgres::start();
+    let run = Run::as_pid1()
+        .env("DATABASE_URL", server.url("postgres"))
+        .args(["--database", "DATABASE_URL", "--migrate", "true"])
+        .args(["--", "echo", "started"])
+        .finish();
+    run.assert_exit(0).assert_stdout("started\n");
+    let lines = run.stderr.matches(" is ready after ").count();
+    assert_eq!(lines, 1, "{run}");
+    // By itself it tells, too.
+    let alone = Run::portero()
+        .env("DATABASE_URL", server.url("postgres"))
+        .args(["migrate", "--database", "DATABASE_URL", "--", "true"])
+        .finish();
+    alone
+        .assert_exit(0)
+        .assert_stderr_contains(" is ready after ");
+}

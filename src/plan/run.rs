@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 
+use super::wait::WAITED;
 use super::{HEALTH_TARGETS, MigratePlan, RunPlan, Stage, WaitPlan, identity, supervision};
 use crate::cli::{CHILD_ONLY_IS_GONE, OPTIONS, Opt, OptionSpec, is_own_variable, options_of};
 use crate::exit::Failure;
@@ -89,6 +90,9 @@ impl RunPlan {
             // A migration is told as a whole, whatever COMMAND is.
             environment.set(OPTIONS[Opt::SignalGroup as usize].variable(), "1");
             environment.remove(OPTIONS[Opt::Wait as usize].variable());
+            if self.wait.is_some() {
+                environment.set(WAITED, "1");
+            }
         }
         environment
     }

@@ -10,6 +10,9 @@ use crate::exit::Failure;
 use crate::probe::{Verification, target::Target};
 use crate::settings::Settings;
 
+/// The variable by which a run tells its migrate stage that its targets were ready a moment ago. Nobody else sets it.
+pub(super) const WAITED: &str = "PORTERO_WAITED";
+
 impl WaitPlan {
     /// `--wait` and `--database`.
     pub(super) fn of_run(settings: &Settings<'_>) -> Result<Self, Failure> {
@@ -54,6 +57,7 @@ impl WaitPlan {
                 .limit(Opt::WaitMaxInterval)?
                 .unwrap_or(Duration::from_secs(1)),
             verification: verification(settings, Opt::CaCert, Opt::Insecure)?,
+            again: settings.environment.get(WAITED).is_some(),
         })
     }
 }

@@ -56,6 +56,7 @@ fn plan(targets: &[String], limit: Duration) -> WaitPlan {
         timeout: Some(limit),
         max_interval: Duration::from_millis(100),
         verification: Verification::default(),
+        again: false,
     }
 }
 

@@ -118,6 +118,9 @@ struct ChildStack(UnsafeCell<MaybeUninit<[u8; 16 * 1024]>>);
 /// What `execve(2)` said, or `clone(2)` (candidate 0).
 pub fn spawn(image: &Image, job: Option<Job>, inherited: Option<RawFd>) -> Result<i32, ExecError> {
     let launch = Launch::new(image, job, inherited);
+    // They are, unless the C library's own changes around fork(2) and setresuid(2) went wrong, which it does not tell:
+    // the child's end would be missed for ever.
+    set_signal_mask(SignalSet::ALL);
     let stack = ChildStack(UnsafeCell::new(MaybeUninit::uninit()));
     // SAFETY: the pointer is one past the end of the array, aligned to 16 as the ABI asks.
     let top = unsafe { stack.0.get().cast::<u8>().add(16 * 1024) };

@@ -35,6 +35,24 @@ pub enum Time {
     Over,
 }
 
+/// What is left after a stop has this long, where nobody else sets a limit.
+const STOP_GRACE: Duration = Duration::from_mins(1);
+
+impl Time {
+    /// After a stop: what is left of its `timeout`, which ends at `deadline`; without one, that of the runtime, if it
+    /// `limits` this process.
+    pub fn after_stop(deadline: Option<Instant>, timeout: Option<Duration>, limits: bool) -> Self {
+        let now = Instant::now();
+        match timeout {
+            Some(timeout) => {
+                Self::Until(deadline.unwrap_or(now + timeout), "stop timeout", timeout)
+            }
+            None if limits => Self::Unlimited,
+            None => Self::Until(now + STOP_GRACE, "time after a stop", STOP_GRACE),
+        }
+    }
+}
+
 /// Who has been told to stop: its pid and start, so that another with the same pid is not taken for it.
 #[derive(Debug, Default)]
 pub struct Told(Vec<(i32, u64)>);

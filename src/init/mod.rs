@@ -13,7 +13,6 @@ pub mod supervise;
 pub mod terminal;
 
 use std::os::fd::RawFd;
-use std::time::Duration;
 
 use nix::sys::prctl;
 
@@ -22,10 +21,11 @@ use crate::plan::{RunPlan, Stage};
 use crate::setup;
 use crate::sys::{self, Image, Job};
 use child::Child;
+use leftovers::{Left, Time};
 use permit::Permit;
 use signals::SignalMap;
 pub use stops::{ends_run, stop_requested, stopped};
-use supervise::supervise;
+use supervise::{Outcome, supervise};
 use terminal::Terminal;
 
 /// Prepares, runs COMMAND and supervises it. All signals must be blocked since the start of the process.
@@ -135,7 +135,7 @@ fn run_stage(stage: Stage, plan: &RunPlan) -> Result<(), Failure> {
     let outcome = supervise(child, &plan.stage_supervision());
     let mut stop = outcome.stop;
     if outcome.exit() != Exit::Command(0) {
-        stop = stop.or(end_stage_leftovers(stage, outcome.exit(), plan));
+        stop = stop.or(end_stage_leftovers(stage, outcome, plan));
     }
     if let Some(signal) = stop {
         return Err(stopped(signal));
@@ -156,13 +156,17 @@ fn run_stage(stage: Stage, plan: &RunPlan) -> Result<(), Failure> {
 
 /// Ends what a failed stage has left behind, and returns the stop that came meanwhile. After a success all that is there
 /// was there before.
-fn end_stage_leftovers(stage: Stage, exit: Exit, plan: &RunPlan) -> Option<i32> {
-    let (mut grace, permit) = (plan.supervision.orphan_grace, Permit::default());
-    if stage == Stage::Migrate && matches!(exit, Exit::Signal(_)) {
+fn end_stage_leftovers(stage: Stage, outcome: Outcome, plan: &RunPlan) -> Option<i32> {
+    let (rules, permit) = (&plan.supervision, Permit::default());
+    let mut left = Left::within(rules.orphan_grace);
+    if outcome.stop.is_some() && left.time != Time::Ignored {
+        left.time = Time::after_stop(None, rules.stop_timeout, std::process::id() == 1);
+    }
+    if stage == Stage::Migrate && matches!(outcome.exit(), Exit::Signal(_)) {
         // Killed, it can't guard its migration any more. Whatever closed the lock's socket must have gone before another
         // replica starts, which it does not at once.
         permit.withdraw();
-        grace = Some(Duration::ZERO);
+        left.time = Time::Over;
     }
-    leftovers::end_within(grace, &plan.supervision.map, &permit)
+    leftovers::end(left, &rules.map, &permit)
 }

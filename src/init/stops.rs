@@ -145,6 +145,27 @@ impl Delay {
     }
 }
 
+/// The state of `--stop-timeout`: when everything is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kill {
+    /// No stop was forwarded, or there is no limit.
+    Never,
+    /// Then.
+    At(Instant),
+    /// It is done.
+    Done,
+}
+
+impl Kill {
+    /// When it is over.
+    pub fn deadline(self) -> Option<Instant> {
+        match self {
+            Self::At(at) => Some(at),
+            Self::Never | Self::Done => None,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,15 +9,13 @@ use super::child::Child;
 use super::leftovers::{self, Left, Time, Told};
 use super::permit::Permit;
 use super::signals::{self, SignalMap};
-use super::stops::{Delay, ends_run, is_stop};
+use super::stops::{Delay, Kill, ends_run, is_stop};
 use super::{processes, shell};
 use crate::exit::Exit;
 use crate::sys::{self, Arrival, Children};
 
 /// How long after a stop the end of the child still comes of it.
 const STOP_LASTS: Duration = Duration::from_mins(1);
-/// What is left after a stop has this long, where nobody else sets a limit.
-const STOP_GRACE: Duration = Duration::from_mins(1);
 /// How often it is asked once more after a `wait(2)` that failed, and for how long.
 const RETRY: Duration = Duration::from_millis(50);
 const RETRIES: u32 = 40;
@@ -95,6 +93,7 @@ pub fn supervise_with(child: Child, rules: &Supervision, permit: &Permit) -> Out
     let late = leftovers::end(left, &rules.map, permit);
     if supervisor.status.is_none() {
         log::error!(
+            pid = child.pid;
             "the child with pid {} has gone, and nobody knows how: its status was taken by somebody else (a debugger?)",
             child.pid
         );
@@ -128,23 +127,6 @@ struct Supervisor<'a> {
     paused: bool,
     /// The last that was forwarded of a terminal's stops and CONT was a stop.
     told_to_pause: bool,
-}
-
-/// When everything is killed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kill {
-    Never,
-    At(Instant),
-    Done,
-}
-
-impl Kill {
-    fn deadline(self) -> Option<Instant> {
-        match self {
-            Self::At(at) => Some(at),
-            Self::Never | Self::Done => None,
-        }
-    }
 }
 
 impl Supervisor<'_> {
@@ -218,6 +200,7 @@ impl Supervisor<'_> {
     fn warn_of_shell(&self) {
         if let Some(child) = shell::waits_for(self.child.pid) {
             log::warn!(
+                pid = self.child.pid;
                 "{} (pid {}) is a shell that was told to stop {}s ago and still waits for {child}: a shell does not pass signals on. Start the program by 'exec' in the script, or set --signal-group",
                 processes::name(self.child.pid),
                 self.child.pid,
@@ -238,18 +221,13 @@ impl Supervisor<'_> {
         let now = Instant::now();
         let stopped = by_key || self.stopped_at.is_some_and(|at| now - at <= STOP_LASTS);
         let mut left = Left::within(self.rules.orphan_grace);
-        left.time = match (left.time, self.rules.stop_timeout) {
-            (Time::Ignored, _) => Time::Ignored,
+        // Nobody but the user at the terminal is there to set a limit after a key.
+        let limits = std::process::id() == 1 && !by_key;
+        left.time = match left.time {
+            Time::Ignored => Time::Ignored,
             _ if self.kill == Kill::Done => Time::Over,
-            (_, Some(timeout)) if stopped => Time::Until(
-                self.kill.deadline().unwrap_or(now + timeout),
-                "stop timeout",
-                timeout,
-            ),
-            // Nobody but the user at the terminal is there to set a limit after a key.
-            (_, None) if stopped && std::process::id() == 1 && !by_key => Time::Unlimited,
-            (_, None) if stopped => Time::Until(now + STOP_GRACE, "time after a stop", STOP_GRACE),
-            (time, _) => time,
+            _ if stopped => Time::after_stop(self.kill.deadline(), self.rules.stop_timeout, limits),
+            time => time,
         };
         left.told = std::mem::take(&mut self.told);
         left.group = self.child.group();

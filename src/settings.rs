@@ -209,7 +209,9 @@ impl Settings<'_> {
 
     fn variable(&self, opt: Opt) -> Option<&OsStr> {
         let option = &OPTIONS[opt as usize];
-        let known = self.environment.find(|name| option.is_set_by(name));
+        let mut own = self.environment.own();
+        let known = own.find(|(name, _)| option.is_set_by(name));
+        let known = known.map(|(_, value)| value);
         let value = match option.kind {
             // White space around it is what an editor or a shell has left there.
             Kind::Value | Kind::Switch => known.map(|value| value.as_bytes().trim_ascii()),

@@ -17,11 +17,12 @@ mod output;
 mod signals;
 mod spawn;
 
-use std::ffi::{CStr, CString, c_char, c_int};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::ptr;
+use std::slice;
 use std::time::Duration;
 
 pub use descriptors::duplicate;
@@ -155,33 +156,46 @@ pub fn standard_stream(number: RawFd) -> BorrowedFd<'static> {
     unsafe { BorrowedFd::borrow_raw(number) }
 }
 
-/// Gives back the memory that the start has touched, its code and its part of the stack: the loop that is left for the
-/// years to come needs little of either.
+/// Gives back the memory that the start has touched, its code, its constants and its part of the stack: the loop that is
+/// left for the years to come needs little of any. With code and constants RSS as PID 1 is 440 kB, with the code alone 760.
 pub fn release_start() {
-    release_code();
+    // SAFETY: the callback is of the type that is asked for, and takes no data.
+    unsafe { libc::dl_iterate_phdr(Some(release_segments), ptr::null_mut()) };
     release_stack();
 }
 
-/// Pages of code come back from the page cache when they are used.
-fn release_code() {
-    unsafe extern "C" {
-        /// The image's first byte, and the end of its code (ld's own symbols).
-        static __executable_start: u8;
-        static etext: u8;
-    }
-    let start = (&raw const __executable_start)
-        .addr()
-        .next_multiple_of(PAGE);
-    let end = (&raw const etext).addr() / PAGE * PAGE;
-    // SAFETY: whole pages of the image's code, which is mapped from its file and never written to: what is dropped
-    // here is read again from there (madvise(2), MADV_DONTNEED).
-    unsafe {
-        libc::madvise(
-            ptr::without_provenance_mut(start),
-            end.saturating_sub(start),
-            libc::MADV_DONTNEED,
-        )
+/// Pages of a file that are never written to come back from the page cache when they are used.
+unsafe extern "C" fn release_segments(
+    image: *mut libc::dl_phdr_info,
+    _size: usize,
+    _data: *mut c_void,
+) -> c_int {
+    // SAFETY: the pointer and the array behind it are the C library's, and are valid during the call
+    // (dl_iterate_phdr(3)).
+    let (base, segments) = unsafe {
+        let image = &*image;
+        let segments = slice::from_raw_parts(image.dlpi_phdr, image.dlpi_phnum.into());
+        (image.dlpi_addr, segments)
     };
+    let is_constant = |segment: &&libc::Elf64_Phdr| {
+        segment.p_type == libc::PT_LOAD && segment.p_flags & libc::PF_W == 0
+    };
+    for segment in segments.iter().filter(is_constant) {
+        let start = usize::try_from(base + segment.p_vaddr).unwrap_or_default();
+        let size = usize::try_from(segment.p_memsz).unwrap_or_default();
+        let (start, end) = (start.next_multiple_of(PAGE), (start + size) / PAGE * PAGE);
+        // SAFETY: whole pages of one segment of the image, which is mapped from its file and never written to: what is
+        // dropped here is read again from there (madvise(2), MADV_DONTNEED).
+        unsafe {
+            libc::madvise(
+                ptr::without_provenance_mut(start),
+                end.saturating_sub(start),
+                libc::MADV_DONTNEED,
+            )
+        };
+    }
+    // The program itself comes first, and is all that there is in a static one.
+    1
 }
 
 /// How deep the start may have been below the loop: parsing the command line takes some 20 kB.

@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 
 use super::wait::WAITED;
 use super::{HEALTH_TARGETS, MigratePlan, RunPlan, Stage, WaitPlan, identity, supervision};
-use crate::cli::{CHILD_ONLY_IS_GONE, OPTIONS, Opt, OptionSpec, is_own_variable, options_of};
+use crate::cli::{CHILD_ONLY_IS_GONE, OPTIONS, Opt, OptionSpec, options_of};
 use crate::exit::Failure;
 use crate::init::stops;
 use crate::init::supervise::Supervision;
@@ -196,11 +196,7 @@ fn typed_variables(settings: &Settings<'_>) -> Vec<(String, OsString)> {
 /// A typo in a variable must not pass silently; neither must a `${…}` that nobody will expand.
 fn warnings(settings: &Settings<'_>, command: &[OsString]) -> Result<Vec<String>, Failure> {
     let mut warnings = Vec::new();
-    for (name, _) in settings
-        .environment
-        .iter()
-        .filter(|(name, _)| is_own_variable(name))
-    {
+    for (name, _) in settings.environment.own() {
         let name = name.to_string_lossy();
         if name == "PORTERO_SIGNAL_CHILD_ONLY" {
             warnings.push(format!("{name} is gone: {CHILD_ONLY_IS_GONE}"));

@@ -28,14 +28,8 @@ impl Environment {
 
     /// The value of `name`; an empty value is a value.
     pub fn get(&self, name: impl AsRef<OsStr>) -> Option<&OsStr> {
-        self.find(|known| known == name.as_ref())
-    }
-
-    /// The value of the first variable whose name `fits`.
-    pub fn find(&self, fits: impl Fn(&OsStr) -> bool) -> Option<&OsStr> {
-        self.iter()
-            .find(|(name, _)| fits(name))
-            .map(|(_, value)| value)
+        let known = self.iter().find(|(known, _)| *known == name.as_ref());
+        known.map(|(_, value)| value)
     }
 
     /// The value of `name`, when it is set and not empty: as everywhere in portero, empty counts as not given.
@@ -65,8 +59,17 @@ impl Environment {
     /// What COMMAND and the migrations see: everything but portero's own variables.
     #[must_use]
     pub fn without_own(mut self) -> Self {
-        self.0.retain(|entry| !is_own_variable(split(entry).0));
+        self.0.retain(|entry| !is_own(entry));
         self
+    }
+
+    /// Name and value of portero's own variables. A start asks for each option's: so the many others are told apart by
+    /// their first bytes, and not split.
+    pub fn own(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
+        self.0
+            .iter()
+            .filter(|entry| is_own(entry))
+            .map(|entry| split(entry))
     }
 
     /// Every variable's name and value, in order.
@@ -81,18 +84,26 @@ impl Environment {
 }
 
 fn remove_doubles(entries: &mut Vec<Cow<'static, CStr>>) {
-    let mut order: Vec<usize> = (0..entries.len()).collect();
-    let name = |index: &usize| entries.get(*index).map(|entry| split(entry).0);
-    order.sort_by_key(name);
-    let pairs = order
+    // Every start comes here, and next to none finds any: so the names are looked up once, and then compared only.
+    let mut names: Vec<(&OsStr, usize)> = entries
+        .iter()
+        .map(|entry| split(entry).0)
+        .zip(0..)
+        .collect();
+    names.sort_unstable();
+    let pairs = names
         .array_windows()
-        .filter(|[first, second]| name(first) == name(second));
-    let doubles: Vec<usize> = pairs.map(|[_, second]| *second).collect();
+        .filter(|[(first, _), (second, _)]| first == second);
+    let doubles: Vec<usize> = pairs.map(|[_, (_, second)]| *second).collect();
     if doubles.is_empty() {
         return;
     }
     let mut index = 0..;
     entries.retain(|_| index.next().is_some_and(|index| !doubles.contains(&index)));
+}
+
+fn is_own(entry: &CStr) -> bool {
+    is_own_variable(OsStr::from_bytes(entry.to_bytes()))
 }
 
 /// Name and value. An entry without `=`, which nothing forbids, is a name.

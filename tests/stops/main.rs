@@ -53,6 +53,11 @@ fn what_a_shell_started_without_exec_drains_when_the_shell_has_ended() {
 }
 
 #[test]
+fn a_script_that_traps_with_its_program_in_the_foreground_draws_the_warning() {
+    holds_the_bar("script: trap, app in the foreground", Pid1::DumbInit);
+}
+
+#[test]
 fn celery_finishes_its_tasks() {
     let dumb_init = holds_the_bar("Celery, prefork", Pid1::DumbInit);
     assert_eq!(dumb_init.cut, TASKS, "{dumb_init:?}");

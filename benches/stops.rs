@@ -35,7 +35,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use applications::{APPLICATIONS, Application};
+use applications::{APPLICATIONS, Application, REQUESTS};
 use bar::missed;
 use common::Ended;
 use nix::sys::signal::Signal;
@@ -186,9 +186,9 @@ fn cell(init: Pid1, all: &Measured) -> String {
         Some(Ended::Code(code)) => code,
         Some(Ended::Signal(number)) => 128 + number,
     };
-    format!(
-        "{} ({code}, {:.1} s)",
-        stopped.cut,
-        stopped.after.as_secs_f64()
-    )
+    let cut = match (stopped.cut, stopped.of) {
+        (cut, of) if cut > REQUESTS => format!("{cut} of {of}"),
+        (cut, _) => cut.to_string(),
+    };
+    format!("{cut} ({code}, {:.1} s)", stopped.after.as_secs_f64())
 }

@@ -227,7 +227,7 @@ pub const APPLICATIONS: &[Application] = &[
     node("npm start", "npm start"),
     node("npm start, stopped by INT", "npm start")
         .stopped_by(SIGINT)
-        .only_with(&["--map-signal", "INT=TERM"]),
+        .hangs(Drains::OnlyInGroup, &["--map-signal", "INT=TERM"]),
     node("npx", "npx -c node server.js"),
     node("yarn 1", "yarn start"),
     node("pnpm", "pnpm start"),

@@ -85,6 +85,8 @@ impl Pid1 {
 pub struct Stopped {
     /// The requests or tasks that were under way and came to no end.
     pub cut: usize,
+    /// How many were under way: more than usual, where those did not reach every worker.
+    pub of: usize,
     /// None: it still ran at the limit.
     pub ended: Option<Ended>,
     pub after: Duration,
@@ -181,12 +183,14 @@ pub fn stop(application: &Application, init: Pid1) -> Stopped {
     let said = busy.process.stderr();
     // What still runs ends here, and with it every request that still waits.
     drop(busy.process);
+    let of = busy.backend.under_way();
     let cut = match busy.client {
         Some(_) => busy.requests.cut(),
         None => application.under_way().saturating_sub(busy.backend.done()),
     };
     Stopped {
         cut,
+        of,
         ended,
         after,
         said,

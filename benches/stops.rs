@@ -150,6 +150,31 @@ fn print_table(measured: &[(&Application, Measured)]) {
     for (row, all) in measured {
         println!("{}", line(row, all));
     }
+    let lossless: Vec<String> = Pid1::ALL
+        .iter()
+        .map(|init| {
+            measured
+                .iter()
+                .filter(|(row, all)| lost_nothing(row, *init, all))
+                .count()
+        })
+        .map(|count| format!("**{count}**"))
+        .collect();
+    let count = measured.len();
+    println!(
+        "| **lost nothing, of {count}** | {} | | |",
+        lossless.join(" | ")
+    );
+}
+
+/// By the default, where the application wants no line.
+fn lost_nothing(row: &Application, init: Pid1, all: &Measured) -> bool {
+    let init = match init {
+        Pid1::WithLine if row.line.is_empty() => Pid1::Portero,
+        other => other,
+    };
+    let found = all.stops.iter().find(|(other, _)| *other == init);
+    found.is_some_and(|(_, stopped)| stopped.loss(row) == 0)
 }
 
 fn line(row: &Application, all: &Measured) -> String {

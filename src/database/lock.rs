@@ -216,16 +216,16 @@ impl Lock {
     ) -> impl FnOnce() -> Result<(), Failure> + Send + use<> + 'static {
         let shared = Arc::clone(&self.shared);
         move || {
+            let lost = || Failure::failed("the migration lock is lost");
             let (sender, receiver) = mpsc::channel();
             let mut asked = locked(&shared.question);
-            if !matches!(*asked, Asked::Closed) {
-                *asked = Asked::Question(question, sender);
+            if matches!(*asked, Asked::Closed) {
+                return Err(lost());
             }
+            *asked = Asked::Question(question, sender);
             drop(asked);
             shared.asked.notify_one();
-            receiver
-                .recv()
-                .unwrap_or_else(|_| Err(Failure::failed("the migration lock is lost")))
+            receiver.recv().unwrap_or_else(|_| Err(lost()))
         }
     }
 
@@ -340,4 +340,35 @@ fn host_name() -> String {
     nix::sys::utsname::uname()
         .map(|names| names.nodename().to_string_lossy().into_owned())
         .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_asks_after_a_lock_that_is_lost_is_answered() {
+        let shared = Arc::new(Shared::default());
+        let lock = Lock {
+            shared: Arc::clone(&shared),
+            thread: None,
+        };
+        let answers = |before: &dyn Fn(), after: &dyn Fn()| {
+            before();
+            let (sender, receiver) = mpsc::channel();
+            let ask = lock.ask(Question::IsHeld);
+            thread::spawn(move || sender.send(ask()));
+            after();
+            receiver.recv_timeout(Duration::from_secs(30))
+        };
+        let is_asked = || matches!(*locked(&shared.question), Asked::Question(..));
+        let close_when_asked = || {
+            while !is_asked() {
+                thread::yield_now();
+            }
+            shared.close();
+        };
+        assert!(matches!(answers(&|| (), &close_when_asked), Ok(Err(_))));
+        assert!(matches!(answers(&|| shared.close(), &|| ()), Ok(Err(_))));
+    }
 }

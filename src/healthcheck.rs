@@ -28,6 +28,9 @@ const GRACE: Duration = Duration::from_millis(200);
 /// How long a reader may take to make room for the line.
 const PATIENCE: Duration = Duration::from_millis(100);
 
+/// What a thread that panicked comes to.
+const CRASHED: &str = "a probe crashed";
+
 /// The default of `--timeout`.
 pub const LIMIT: Duration = Duration::from_millis(2500);
 
@@ -45,8 +48,7 @@ pub fn end_at_the_latest(started: Instant, limit: Option<Duration>) {
 /// Probes once, within the plan's limit since it `started`. Healthy goes to stdout, unhealthy to stderr; that nobody
 /// reads it changes nothing.
 pub fn run(plan: &ProbePlan, started: Instant) -> Exit {
-    let left = |limit: Duration| limit.saturating_sub(started.elapsed());
-    let (asked, deadline) = (Instant::now(), Deadline::after(plan.timeout.map(left)));
+    let (asked, deadline) = (Instant::now(), Deadline::since(started, plan.timeout));
     let answers = match probe(plan, deadline) {
         Ok(answers) => answers,
         Err(why) => return unhealthy(&why),
@@ -73,8 +75,23 @@ pub fn unhealthy(why: &str) -> Exit {
     Exit::Unhealthy
 }
 
-/// Asks all targets, side by side; a single one without a thread.
+/// Asks all targets; in a thread of its own where a file is looked at: nothing but the end of its process frees one that
+/// is stuck in a mount that is dead, and the handlers that end it then run in this thread.
 fn probe(plan: &ProbePlan, deadline: Deadline) -> Result<Vec<Readiness>, String> {
+    let looks_at_files =
+        plan.verification.ca_cert.is_some() || plan.targets.iter().any(Target::looks_at_files);
+    if !looks_at_files {
+        return ask_all(plan, deadline);
+    }
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().spawn_scoped(scope, || ask_all(plan, deadline));
+        let thread = thread.map_err(|error| format!("no thread to probe in: {error}"))?;
+        thread.join().unwrap_or_else(|_| Err(CRASHED.to_owned()))
+    })
+}
+
+/// Asks all targets, side by side; a single one without a thread.
+fn ask_all(plan: &ProbePlan, deadline: Deadline) -> Result<Vec<Readiness>, String> {
     plan.expectation
         .validate()
         .map_err(|failure| failure.message)?;
@@ -93,9 +110,8 @@ fn probe(plan: &ProbePlan, deadline: Deadline) -> Result<Vec<Readiness>, String>
                     .map_err(|error| format!("no thread to probe {target}: {error}"))
             };
             let threads: Vec<_> = targets.iter().map(ask).collect::<Result<_, _>>()?;
-            let answer = |thread: thread::ScopedJoinHandle<_>| {
-                thread.join().map_err(|_| "a probe crashed".to_owned())
-            };
+            let answer =
+                |thread: thread::ScopedJoinHandle<_>| thread.join().map_err(|_| CRASHED.to_owned());
             threads.into_iter().map(answer).collect()
         }),
     }

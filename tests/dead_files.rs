@@ -14,24 +14,12 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::fuse::dead_mount;
 use common::{Run, Server, TempDir, poll_until, process};
 use nix::sys::signal::Signal;
 
 /// Far below what a hang would be, and far above what a busy machine needs.
 const SOON: Duration = Duration::from_secs(10);
-
-/// Mounts a FUSE file system, whose server never says a word, on `point`: every look at it waits, as on a network file
-/// system whose server has gone.
-fn dead_mount(run: Run, point: &str) -> Run {
-    assert!(
-        fs::exists("/dev/fuse").unwrap(),
-        "there is no /dev/fuse: modprobe fuse"
-    );
-    run.mounts(&format!(
-        "mkdir -p {point}; exec 9<>/dev/fuse; \
-         mount -i -t fuse -o fd=9,rootmode=40000,user_id=0,group_id=0 dead {point}"
-    ))
-}
 
 fn waits_in_fuse(pid: i32) -> bool {
     let waits = |pid: i32| {

@@ -124,6 +124,15 @@ impl Target {
     pub fn is_http(&self) -> bool {
         matches!(self.kind, Kind::Http(_))
     }
+
+    /// Whether asking it may look at a file that it names.
+    pub fn looks_at_files(&self) -> bool {
+        match &self.kind {
+            Kind::Http(url) => matches!(url.place, Place::Socket(_)),
+            Kind::Tcp(_) => false,
+            Kind::Postgres(_) | Kind::Redis(_) | Kind::Unix(_) | Kind::File(_) => true,
+        }
+    }
 }
 
 impl fmt::Display for Target {

@@ -7,6 +7,7 @@
 pub mod early;
 pub mod faults;
 pub mod figures;
+pub mod fuse;
 pub mod inits;
 pub mod migration;
 pub mod network;

@@ -96,7 +96,7 @@ fn it_is_the_applications_own_when_command_ran() {
     finished.assert_exit(7);
     let (mine, last) = log.split_once('\n').unwrap_or_default();
     assert!(
-        mine == "mine" && last.starts_with("portero: the migration"),
+        mine == "mine" && last == "portero: migration 1 of 1, sh, failed: exit code 7\n",
         "{log}"
     );
 }

@@ -60,9 +60,14 @@ impl Deadline {
 
     /// A deadline that starts now; `None` is no limit.
     pub fn after(limit: Option<Duration>) -> Self {
+        Self::since(Instant::now(), limit)
+    }
+
+    /// The same that started before: what it says names the whole limit, as the user gave it, not what was left.
+    pub fn since(started: Instant, limit: Option<Duration>) -> Self {
         let limit = limit.map_or(Self::UNLIMITED, |limit| limit.min(Self::UNLIMITED));
         Self {
-            at: Instant::now() + limit,
+            at: started + limit,
             limit,
         }
     }

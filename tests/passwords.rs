@@ -98,3 +98,26 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_password_that_white_space_cuts_in_two_is_not_printed() {
+    for scheme in ["http", "redis", "postgres", "tcp", "mysql", "driver+x"] {
+        for user in ["app", ""] {
+            for password in [
+                format!("{MARK} x"),
+                format!("{MARK}/ x"),
+                format!("1{MARK} {MARK}"),
+            ] {
+                let finished = Run::portero()
+                    .args(["wait", "-v", "--wait-timeout", "20ms"])
+                    .env(
+                        "PORTERO_WAIT",
+                        format!("{scheme}://{user}:{password}@db/shop"),
+                    )
+                    .finish();
+                assert!(matches!(finished.ended, Ended::Code(125)), "{finished}");
+                finished.assert_never_says(MARK);
+            }
+        }
+    }
+}

@@ -256,13 +256,14 @@ fn unwrapped(text: &str) -> &str {
     inner
 }
 
-/// A target that could not be read, as far as it can be shown: of one that may hold a password, the scheme only.
+/// A target that could not be read, as far as it can be shown: of one that may hold a password, the scheme only, and of
+/// what stands where a port should, nothing. White space in a password cuts a list's item there, and its `@` is lost.
 fn presentable(text: &OsStr) -> String {
     let Some(text) = text.to_str() else {
         return "(not UTF-8)".to_owned();
     };
     if is_presentable(text) {
-        return format!("{text:?}");
+        return format!("{:?}", without_strange_port(text));
     }
     match text.split_once("://") {
         Some((scheme, _))
@@ -273,6 +274,22 @@ fn presentable(text: &OsStr) -> String {
             format!("\"{scheme}://***\"")
         }
         _ => "\"***\"".to_owned(),
+    }
+}
+
+fn without_strange_port(text: &str) -> String {
+    let start = text.find("://").map_or(0, |at| at + 3);
+    let authority = text[start..].split('/').next().unwrap_or_default();
+    let is_bare_address = start == 0 && authority.parse::<std::net::Ipv6Addr>().is_ok();
+    match authority.split_once(':') {
+        Some((host, port))
+            if !host.starts_with('[')
+                && !is_bare_address
+                && (host.is_empty() || !port.bytes().all(|byte| byte.is_ascii_digit())) =>
+        {
+            format!("{}{host}:***", &text[..start])
+        }
+        _ => text.to_owned(),
     }
 }
 

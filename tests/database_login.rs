@@ -10,7 +10,7 @@
 mod common;
 
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -234,6 +234,86 @@ fn a_password_is_asked_of_ldap_once_a_try_and_never_goes_in_clear() {
             .assert_stderr_contains("LDAP authentication failed for user \"ldapper\" (28000)");
         assert_eq!(ldap.connections(), tries + 1, "{mode}");
     }
+}
+
+/// Reads a startup message, and lets anybody in.
+fn let_in(mut stream: &TcpStream) {
+    let mut length = [0; 4];
+    stream.read_exact(&mut length).unwrap();
+    let mut rest = vec![0; u32::from_be_bytes(length) as usize - 4];
+    stream.read_exact(&mut rest).unwrap();
+    stream.write_all(b"R\0\0\0\x08\0\0\0\0").unwrap();
+}
+
+#[test]
+fn a_server_that_lets_in_and_then_says_without_end_is_ended_long_before_memory_is() {
+    let notice = b"N\0\0\0\x1bSNOTICE\0C00000\0Mwords\0\0";
+    let too_much = "the server says more than any answer of PostgreSQL's would be";
+    // What ends a session that has begun is told at debug.
+    for (first, again) in [
+        (&b"S\x7f\xff\xff\xff"[..], &b"x"[..]),
+        (b"#\x7f\xff\xff\xff", b"x"),
+        (notice, notice),
+        (b"Z\0\0\0\x05I", notice),
+    ] {
+        let endless = Server::start(move |mut stream| {
+            let_in(&stream);
+            let _ = stream.write_all(first);
+            let many = again.repeat(4096);
+            while stream.write_all(&many).is_ok() {}
+        });
+        let url = format!("postgres://u@{}/d?sslmode=disable", endless.address());
+        Run::portero()
+            .args(["wait", "-v", "--wait-timeout", "2s", "URL"])
+            .env("URL", &url)
+            .finish()
+            .assert_exit(124)
+            .assert_stderr_contains(too_much);
+    }
+}
+
+#[test]
+fn what_is_no_sqlstate_forges_no_line() {
+    let fields = "SFATAL\0C28000)\nportero: forged \x1b[31m\0Mno\0\0";
+    let length = u32::try_from(fields.len() + 4).unwrap().to_be_bytes();
+    let answer = [b"E", &length[..], fields.as_bytes()].concat();
+    for is_in in [false, true] {
+        let answer = answer.clone();
+        let server = Server::start(move |mut stream| {
+            if is_in {
+                let_in(&stream);
+            }
+            let _ = stream.write_all(&answer);
+            let _ = stream.read(&mut [0; 512]);
+        });
+        let url = format!("postgres://u@{}/d?sslmode=disable", server.address());
+        wait(&url).assert_exit(125).assert_never_says("forged");
+    }
+}
+
+#[test]
+fn a_server_that_quotes_the_password_it_was_sent_in_clear_is_not_quoted() {
+    let server = Server::start(|mut stream| {
+        let mut length = [0; 4];
+        stream.read_exact(&mut length).unwrap();
+        let mut rest = vec![0; u32::from_be_bytes(length) as usize - 4];
+        stream.read_exact(&mut rest).unwrap();
+        stream.write_all(b"R\0\0\0\x08\0\0\0\x03").unwrap();
+        let mut sent = [0; 512];
+        let count = stream.read(&mut sent).unwrap();
+        let sent = String::from_utf8_lossy(&sent[5..count - 1]).into_owned();
+        let fields = format!("SFATAL\0C28P01\0Mnot \"{sent}\"\0\0");
+        let length = u32::try_from(fields.len() + 4).unwrap().to_be_bytes();
+        let message = [b"E", &length[..], fields.as_bytes()].concat();
+        stream.write_all(&message).unwrap();
+    });
+    let url = format!(
+        "postgres://u:{PASSWORD}@{}/d?sslmode=disable",
+        server.address()
+    );
+    wait(&url)
+        .assert_exit(125)
+        .assert_stderr_contains("not \"***\" (28P01)");
 }
 
 #[test]

@@ -130,7 +130,13 @@ fn from_answer(code: &str, message: &str) -> Trouble {
         .map(|c| if c.is_control() { ' ' } else { c })
         .take(LONGEST_MESSAGE)
         .collect();
-    let text = format!("{message} ({code})");
+    // What is no SQLSTATE is none of PostgreSQL's, and could be lines of a log.
+    let is_code = code.len() == 5 && code.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let text = if is_code {
+        format!("{message} ({code})")
+    } else {
+        message.clone()
+    };
     if is_refusal(code, &message) {
         Trouble::Refused(text)
     } else {

@@ -21,6 +21,10 @@ use super::stranger;
 use super::url::Methods;
 use super::wire::{self, Message, Stream, Unread};
 
+/// The most that a server may say in answer to one message, in bytes: what portero asks is answered in a few hundred,
+/// and what reads a session keeps a message, however long it says it is, until all of it is there.
+const LONGEST_ANSWER: usize = 1 << 20;
+
 const SCRAM: &str = "SCRAM-SHA-256";
 const SCRAM_PLUS: &str = "SCRAM-SHA-256-PLUS";
 
@@ -174,7 +178,10 @@ impl Dialogue<'_> {
             None => as_whom.password()?.to_owned(),
         };
         wire::send(self.stream, b'p', &[said.as_bytes(), &[0]]).await?;
-        self.end().await
+        self.end().await.map_err(|failure| Failure {
+            trouble: failure.trouble.map(|reason| as_whom.unquoted(reason)),
+            ..failure
+        })
     }
 
     async fn sasl(
@@ -247,6 +254,17 @@ impl Credentials<'_> {
         }
     }
 
+    /// What a server says without the password, which it was sent in clear and may quote. One that is in the user's name
+    /// is not masked: it would show itself.
+    fn unquoted(&self, reason: String) -> String {
+        match &self.password {
+            Some(password) if !password.is_empty() && !self.user.contains(password.as_str()) => {
+                reason.replace(password.as_str(), "***")
+            }
+            _ => reason,
+        }
+    }
+
     fn allow(&self, method: Methods) -> Result<(), Failure> {
         if self.methods.contains(method) {
             return Ok(());
@@ -271,6 +289,8 @@ pub(super) struct Authenticated {
     has_started: bool,
     /// What is left to be read of the answer.
     answer: &'static [u8],
+    /// How many bytes came since something was last sent.
+    received: usize,
 }
 
 impl Authenticated {
@@ -279,6 +299,7 @@ impl Authenticated {
             stream,
             has_started: false,
             answer: b"R\0\0\0\x08\0\0\0\0",
+            received: 0,
         }
     }
 }
@@ -290,7 +311,15 @@ impl AsyncRead for Authenticated {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.answer.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(context, buffer);
+            let before = buffer.filled().len();
+            ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+            self.received += buffer.filled().len() - before;
+            if self.received > LONGEST_ANSWER {
+                return Poll::Ready(Err(io::Error::other(
+                    "the server says more than any answer of PostgreSQL's would be",
+                )));
+            }
+            return Poll::Ready(Ok(()));
         }
         let (now, later) = self
             .answer
@@ -312,6 +341,7 @@ impl AsyncWrite for Authenticated {
             self.has_started = true;
             return Poll::Ready(Ok(bytes.len()));
         }
+        self.received = 0;
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 

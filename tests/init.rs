@@ -122,6 +122,32 @@ fn with_signal_group_a_term_reaches_the_whole_group_and_the_code_of_command_is_p
 }
 
 #[test]
+fn with_signal_group_a_command_that_went_to_another_group_is_signalled_too() {
+    let script = r#"
+import os, signal, sys, time
+def end(*_):
+    os.kill(other, signal.SIGKILL)
+    sys.exit(17)
+other = os.fork()
+if not other:
+    os.setpgid(0, 0)
+    time.sleep(1000)
+while os.getpgid(other) != other:
+    time.sleep(0.01)
+os.setpgid(0, other)
+signal.signal(signal.SIGTERM, end)
+print("moved", flush=True)
+time.sleep(1000)
+"#;
+    let mut process = Run::as_pid1()
+        .args(["--signal-group", "--", "python3", "-c", script])
+        .start();
+    process.until_stdout("moved");
+    process.signal(Signal::SIGTERM);
+    process.wait().assert_exit(17);
+}
+
+#[test]
 fn every_signal_is_forwarded_once() {
     let mut process = Run::as_pid1()
         .args(["--", "python3", "-c", PRINT_SIGNALS])

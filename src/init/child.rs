@@ -1,6 +1,6 @@
 //! A child that was started: whom a signal to it reaches, and the terminal that it was given.
 
-use nix::unistd::getpgrp;
+use nix::unistd::{Pid, getpgid, getpgrp};
 
 use super::processes::{self, Process};
 use super::terminal::Terminal;
@@ -42,7 +42,11 @@ impl Child {
     /// Sends a signal to its whole group. In portero's own group that is whoever is below portero.
     pub fn signal_group(&self, number: i32) -> std::io::Result<()> {
         if let Some(group) = self.group() {
-            return sys::kill(-group, number);
+            let sent = sys::kill(-group, number);
+            // It may have gone to another group since.
+            let has_left =
+                getpgid(Some(Pid::from_raw(self.pid))).is_ok_and(|now| now.as_raw() != group);
+            return if has_left { self.signal(number) } else { sent };
         }
         let mut members = self.members();
         members.retain(|process| process.pid != self.pid);

@@ -42,8 +42,13 @@ impl Migrations {
     }
 
     /// A file that a body may wait for; it runs in the directory.
-    pub fn touch(&self, name: &str) {
-        self.directory.file(name, "");
+    pub fn touch(&self, name: &str) -> PathBuf {
+        self.directory.file(name, "")
+    }
+
+    /// What a body has written to a file of its own, if anything.
+    pub fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.directory.join(name)).unwrap_or_default()
     }
 
     pub fn exists(&self, name: &str) -> bool {

@@ -24,6 +24,7 @@ pub struct Proxy {
 
 #[derive(Debug)]
 struct State {
+    /// Those that have not ended on both sides.
     links: Mutex<Vec<Arc<Link>>>,
     silent: [AtomicBool; 2],
     delay: [AtomicU64; 2],
@@ -40,6 +41,8 @@ struct Link {
     server: TcpStream,
     /// Neither side hears of the other's end.
     forgotten: AtomicBool,
+    /// How many directions have ended.
+    ended: AtomicUsize,
 }
 
 impl Proxy {
@@ -56,7 +59,7 @@ impl Proxy {
         });
         let kept = Arc::clone(&state);
         thread::spawn(move || {
-            for client in listener.incoming().flatten() {
+            for (number, client) in listener.incoming().flatten().enumerate() {
                 let Ok(server) = TcpStream::connect(("127.0.0.1", server)) else {
                     continue;
                 };
@@ -65,14 +68,18 @@ impl Proxy {
                     client,
                     server,
                     forgotten: AtomicBool::new(false),
+                    ended: AtomicUsize::new(0),
                 });
-                let mut links = kept.links.lock().unwrap();
-                let number = links.len();
-                links.push(Arc::clone(&link));
-                drop(links);
+                kept.links.lock().unwrap().push(Arc::clone(&link));
                 for way in [Way::ToServer, Way::ToClient] {
                     let (state, link) = (Arc::clone(&kept), Arc::clone(&link));
-                    thread::spawn(move || state.forward(&link, way, number));
+                    thread::spawn(move || {
+                        state.forward(&link, way, number);
+                        if link.ended.fetch_add(1, SeqCst) == 1 {
+                            let mut links = state.links.lock().unwrap();
+                            links.retain(|other| !Arc::ptr_eq(other, &link));
+                        }
+                    });
                 }
             }
         });
@@ -88,7 +95,7 @@ impl Proxy {
         url.replace(&format!(":{server}/"), &format!(":{}/", self.port))
     }
 
-    /// Nobody hears anything any more; or again.
+    /// Nobody hears anything any more; or again: what was sent meanwhile comes then, as TCP sends it anew.
     pub fn swallow(&self, silent: bool) {
         self.swallow_way(Way::ToServer, silent);
         self.swallow_way(Way::ToClient, silent);
@@ -117,6 +124,16 @@ impl Proxy {
             count += usize::from(stream.shutdown(Shutdown::Both).is_ok());
         }
         count
+    }
+
+    /// Ends on the other side, too, what was cut on one.
+    pub fn end_cut(&self) {
+        for link in self.state.links.lock().unwrap().iter() {
+            if link.forgotten.load(SeqCst) {
+                let _ = link.client.shutdown(Shutdown::Both);
+                let _ = link.server.shutdown(Shutdown::Both);
+            }
+        }
     }
 
     /// Goes silent for good after so many messages of the server's, on the connections after the first few.
@@ -148,7 +165,8 @@ impl State {
                 let whole = self.count(&rest);
                 bytes = &rest[..whole];
                 // The messages are whole, or they stay here.
-                let written = self.silent[way as usize].load(SeqCst) || to.write_all(bytes).is_ok();
+                self.while_silent(way);
+                let written = to.write_all(bytes).is_ok();
                 rest.drain(..whole);
                 if !written {
                     break;
@@ -156,13 +174,21 @@ impl State {
                 continue;
             }
             let dead = counted && self.messages.load(SeqCst) >= self.last_message.load(SeqCst);
-            if !dead && !self.silent[way as usize].load(SeqCst) && to.write_all(bytes).is_err() {
+            self.while_silent(way);
+            if !dead && to.write_all(bytes).is_err() {
                 break;
             }
         }
         self.rest(way);
-        if !link.forgotten.load(SeqCst) && !self.silent[way as usize].load(SeqCst) {
+        self.while_silent(way);
+        if !link.forgotten.load(SeqCst) {
             let _ = to.shutdown(Shutdown::Both);
+        }
+    }
+
+    fn while_silent(&self, way: Way) {
+        while self.silent[way as usize].load(SeqCst) {
+            thread::sleep(Duration::from_millis(5));
         }
     }
 

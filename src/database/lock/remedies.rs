@@ -15,9 +15,9 @@ pub(super) const NOT_SHOWN: &str = "says that it gave the migration lock and doe
     (CockroachDB has none, a pooler may share sessions); use the server's direct URL, or --no-lock and one release job";
 
 /// A pooler, or a server, with one connection to give.
-pub(super) const NO_SECOND: &str = "gives no second connection within 10s, which tells whether a pooler shares sessions \
-    (a pool of one, or PGlite?); give --database the server's direct URL (often in DIRECT_URL, DATABASE_URL_UNPOOLED or \
-    POSTGRES_URL_NON_POOLING), or the pool two connections";
+pub(super) const NO_SECOND: &str = "gives no second connection within 10s, which tells whether a pooler shares sessions: \
+    give --database the server's direct URL (often in DIRECT_URL, DATABASE_URL_UNPOOLED or POSTGRES_URL_NON_POOLING), \
+    or the pool two connections; with PGlite use --no-lock";
 
 /// The functions or the view of the lock.
 pub(super) const MISSING: &str = "has no advisory locks as PostgreSQL has them (CockroachDB, YugabyteDB and some poolers \

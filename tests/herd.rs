@@ -68,6 +68,8 @@ fn a_herd_migrates_once_and_all_of_it_ends_well() {
     println!("{replicas} replicas started in {:?}", started.elapsed());
 
     let mut before = counters(&server, &database);
+    let first = before;
+    let mut connected = Vec::new();
     let mut next = started.elapsed() + Duration::from_secs(5);
     let limit = Duration::from_secs(if replicas > 100 { 600 } else { 60 });
     while !alive.is_empty() {
@@ -86,6 +88,7 @@ fn a_herd_migrates_once_and_all_of_it_ends_well() {
             one.wait().assert_exit(0);
         }
         std::thread::sleep(Duration::from_millis(50));
+        connected.push(counters(&server, &database).0);
         if started.elapsed() >= next {
             next += Duration::from_secs(5);
             let now = counters(&server, &database);
@@ -101,7 +104,22 @@ fn a_herd_migrates_once_and_all_of_it_ends_well() {
             before = now;
         }
     }
-    println!("all ended after {:?}", started.elapsed());
+    let elapsed = started.elapsed();
+    println!("all ended after {elapsed:?}");
+    connected.sort_unstable();
+    let usual = connected
+        .get(connected.len() / 2)
+        .copied()
+        .unwrap_or_default();
+    assert!(
+        usual <= u64::from(connections) / 2,
+        "{usual} of {connections} connections are usual: {connected:?}"
+    );
+    // A pause is a quarter of the time waited so far, so that logins come more and more rarely. Who tried at a fixed
+    // pace of the first pause, 0.1 s, would need ten a second.
+    let logins = counters(&server, &database).1 - first.1;
+    let few = u64::try_from(replicas).unwrap() * (20 + elapsed.as_secs());
+    assert!(logins <= few, "{logins} logins, not {few} at most");
     assert_eq!(
         migrations.log().matches("begin").count(),
         1,

@@ -12,7 +12,7 @@ fn compose_files_for_development_test_and_production_differ_by_variables_alone()
     images::make_base("redis");
     // The file that is laid over compose.yaml, what the log shows of its variables, and what it does not show.
     let table = [
-        ("compose.dev.yaml", "starting the wait stage", "{\"time\":"),
+        ("compose.dev.yaml", "the wait stage has begun", "{\"time\":"),
         ("compose.test.yaml", "Uvicorn running", "portero: "),
         ("compose.prod.yaml", "{\"time\":", "portero: "),
     ];

@@ -113,15 +113,15 @@ pub const TIMED_OUT_CHECKS: [&str; 6] = [
     "--label=timed-out-checks",
 ];
 
-/// After 50 health checks that Docker has killed, what they left is reaped.
+/// After 20 health checks that Docker has killed, what they left is reaped.
 #[track_caller]
 pub fn assert_reaps_timed_out_checks(container: &Container) {
-    container.until("50 checks that timed out", || {
+    container.until("20 checks that timed out", || {
         let streak: u32 = container
             .inspect("{{.State.Health.FailingStreak}}")
             .parse()
             .unwrap();
-        (streak >= 50).then_some(())
+        (streak >= 20).then_some(())
     });
     assert_no_zombie(container);
 }

@@ -71,7 +71,7 @@ fn a_hung_gunicorn_worker_is_killed_after_the_stop_timeout_and_not_after_dockers
     assert!(
         container
             .logs()
-            .contains("did not end within the stop timeout"),
+            .contains("not ended within the stop timeout of 2s: killed gunicorn"),
         "{}",
         container.report()
     );
@@ -138,9 +138,9 @@ fn checks_that_the_engine_kills_leave_nothing_in_a_scratch_image() {
     );
     let image = images::build("app-static-hanging", &context, &[]);
     let container = Container::run(&image, &[], &[]);
-    container.until("50 failed checks", || {
+    container.until("20 failed checks", || {
         let streak = container.inspect("{{.State.Health.FailingStreak}}");
-        (streak.parse::<u32>().unwrap() >= 50).then_some(())
+        (streak.parse::<u32>().unwrap() >= 20).then_some(())
     });
     assert_no_zombie(&container);
     assert_eq!(container.stop().1, 0);

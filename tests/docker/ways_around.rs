@@ -78,7 +78,7 @@ fn a_replica_killed_in_mid_migration_leaves_the_migration_to_another() {
     ];
     let options = [&["--network", network.name(), "--env", &url][..], &slow].concat();
     let first = Container::run(&image, &options, &[]);
-    first.until_said("migration 1 of 1: alembic");
+    first.until_said("migration 1 of 2: alembic");
     let second = Container::run(&image, &options, &[]);
     docker(&["kill", "--signal", "KILL", first.name()]);
     assert_runs_as(&second, 1000);

@@ -19,7 +19,7 @@ use common::{Run, Server, TempDir, poll_until, process};
 use nix::sys::signal::Signal;
 
 /// Far below what a hang would be, and far above what a busy machine needs.
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(20);
 
 fn waits_in_fuse(pid: i32) -> bool {
     let waits = |pid: i32| {
@@ -112,19 +112,19 @@ fn a_health_check_has_one_limit_for_all_that_it_does() {
     // Slow to answer, within its own time.
     let server = Server::silent();
     let started = Instant::now();
-    let limit = Duration::from_secs(3);
-    // A traced open takes two of the three seconds.
+    let limit = Duration::from_secs(5);
+    // A traced open takes four of the five seconds.
     Run::program("strace")
         .args(["-f", "-qq", "-o", "/dev/null", "-P"])
         .arg(&token)
-        .args(["-e", "inject=all:delay_enter=2000000:when=1"])
+        .args(["-e", "inject=all:delay_enter=4000000:when=1"])
         .arg(common::portero())
         .args([
             "healthcheck",
             "--secret",
             "TOKEN",
             "--timeout",
-            "3s",
+            "5s",
             "--header",
             "A: ${TOKEN}",
         ])
@@ -134,7 +134,7 @@ fn a_health_check_has_one_limit_for_all_that_it_does() {
         .assert_exit(1);
     let elapsed = started.elapsed();
     assert!(elapsed >= limit, "{elapsed:?}");
-    assert!(elapsed < limit + Duration::from_millis(1500), "{elapsed:?}");
+    assert!(elapsed < limit + Duration::from_secs(4), "{elapsed:?}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ mod common;
 
 use std::net::IpAddr;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use common::network::{
     Answer, FORMERR, Family, Files, NOTIMP, NXDOMAIN, NameServer, REFUSED, SERVFAIL,
@@ -311,21 +311,20 @@ fn localhost_needs_no_file_and_is_ipv4_first() {
     assert_eq!(found.connected, ["127.0.0.1".parse::<IpAddr>().unwrap()]);
 }
 
-/// How long one try is given by a health check, whose deadline is over everything.
-fn check(files: &Files, name: &str) -> (Finished, Duration) {
-    let started = Instant::now();
+/// A health check, whose deadline is over everything, and before the five seconds after which musl would ask again.
+fn check(files: &Files, name: &str) -> Finished {
     let run = Run::portero().args([
         "healthcheck",
         "--timeout",
-        "2500ms",
+        "4s",
         &format!("tcp://{name}:{PORT}"),
     ]);
-    (files.around(run).finish(), started.elapsed())
+    files.around(run).finish()
 }
 
 #[test]
 fn a_health_check_finds_a_name_within_its_deadline_beside_a_silent_family() {
-    let (finished, elapsed) = in_network(|| {
+    let finished = in_network(|| {
         // Without options: musl's own time-out is longer than any health check's.
         let files = Files::new(Some("nameserver 127.0.0.1\n"), "");
         let _server = NameServer::start(|_, family| match family {
@@ -336,7 +335,6 @@ fn a_health_check_finds_a_name_within_its_deadline_beside_a_silent_family() {
         check(&files, "db.test")
     });
     finished.assert_exit(0);
-    assert!(elapsed < Duration::from_secs(2), "took {elapsed:?}");
 }
 
 #[test]
@@ -351,7 +349,7 @@ fn a_health_check_passes_over_a_search_domain_that_fails() {
             _ => Answer::Code(SERVFAIL),
         });
         let _connected = accept_everywhere(PORT);
-        check(&files, "db").0
+        check(&files, "db")
     });
     finished.assert_exit(0);
 }
@@ -380,7 +378,7 @@ fn no_such_name_is_told_from_a_name_server_that_does_not_tell() {
             let settings = "nameserver 127.0.0.1\nsearch corp.test\n";
             let files = Files::new(answer.is_some().then_some(settings), "");
             let _server = answer.map(|answer| NameServer::start(move |_, _| answer.clone()));
-            check(&files, "db").0
+            check(&files, "db")
         });
         (checked, words)
     });

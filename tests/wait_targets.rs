@@ -215,7 +215,7 @@ fn wait_as_pid_1_ends_at_once_also_amid_a_try_that_hangs() {
         process.wait().assert_exit(143).assert_never_says(PASSWORD);
         let took = start.elapsed();
         // A try would last five seconds.
-        assert!(took < Duration::from_secs(2), "{target}: took {took:?}");
+        assert!(took < Duration::from_secs(4), "{target}: took {took:?}");
     }
 }
 

@@ -1,12 +1,19 @@
 //! Servers for tests: real sockets on loopback, as well or badly behaved as a test wants them.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
+use std::mem;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
+
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, SockaddrIn, SockaddrIn6, SockaddrStorage, bind, getsockname,
+    socket,
+};
 
 /// A server that gives each connection to a handler, in a thread; gone when dropped.
 pub struct Server {
@@ -14,6 +21,8 @@ pub struct Server {
     stop: Arc<AtomicBool>,
     accepted: Arc<AtomicUsize>,
     acceptor: Option<JoinHandle<()>>,
+    /// The same port of the other family, where nothing else shall answer.
+    twin: Option<OwnedFd>,
 }
 
 impl Server {
@@ -22,16 +31,30 @@ impl Server {
         Self::on((Ipv4Addr::LOCALHOST, 0).into(), handler)
     }
 
-    /// A server on `::1`.
+    /// A server on `::1` alone: its port on 127.0.0.1 refuses.
     pub fn start_v6(handler: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
-        Self::on((Ipv6Addr::LOCALHOST, 0).into(), handler)
+        loop {
+            let (twin, port) =
+                reserved((Ipv4Addr::LOCALHOST, 0).into()).unwrap_or_else(|error| panic!("{error}"));
+            if let Ok(listener) = TcpListener::bind((Ipv6Addr::LOCALHOST, port)) {
+                let mut server = Self::of(listener, handler);
+                server.twin = Some(twin);
+                return server;
+            }
+        }
     }
 
     /// A server on `address`.
     pub fn on(address: SocketAddr, handler: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
         let listener =
             TcpListener::bind(address).unwrap_or_else(|error| panic!("{address}: {error}"));
-        let address = listener.local_addr().unwrap_or(address);
+        Self::of(listener, handler)
+    }
+
+    fn of(listener: TcpListener, handler: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
+        let address = listener
+            .local_addr()
+            .unwrap_or_else(|error| panic!("{error}"));
         let (stop, accepted) = (
             Arc::new(AtomicBool::new(false)),
             Arc::new(AtomicUsize::new(0)),
@@ -53,6 +76,7 @@ impl Server {
             stop,
             accepted,
             acceptor: Some(acceptor),
+            twin: None,
         }
     }
 
@@ -112,10 +136,28 @@ pub fn drip(stream: &mut TcpStream, piece: &[u8], pace: Duration) {
     }
 }
 
-/// A port that nobody listens on.
+/// A port that nobody listens on, on either loopback address, as long as this process lives.
 pub fn refused_port() -> u16 {
-    // Bound on both families and let go: the kernel gives it to nobody else soon.
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .and_then(|listener| listener.local_addr())
-        .map_or_else(|error| panic!("{error}"), |address| address.port())
+    loop {
+        let (v4, port) =
+            reserved((Ipv4Addr::LOCALHOST, 0).into()).unwrap_or_else(|error| panic!("{error}"));
+        if let Ok((v6, _)) = reserved((Ipv6Addr::LOCALHOST, port).into()) {
+            mem::forget((v4, v6));
+            return port;
+        }
+    }
+}
+
+/// A socket that is bound and does not listen: what connects is refused, and nobody else gets the port.
+fn reserved(address: SocketAddr) -> io::Result<(OwnedFd, u16)> {
+    let family = match address {
+        SocketAddr::V4(_) => AddressFamily::Inet,
+        SocketAddr::V6(_) => AddressFamily::Inet6,
+    };
+    let socket = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    bind(socket.as_raw_fd(), &SockaddrStorage::from(address))?;
+    let bound = getsockname::<SockaddrStorage>(socket.as_raw_fd())?;
+    let v4 = bound.as_sockaddr_in().map(SockaddrIn::port);
+    let v6 = bound.as_sockaddr_in6().map(SockaddrIn6::port);
+    Ok((socket, v4.or(v6).unwrap_or_default()))
 }

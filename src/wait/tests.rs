@@ -65,7 +65,7 @@ fn local(port: u16) -> String {
 }
 
 const LONG: Duration = Duration::from_secs(20);
-const SHORT: Duration = Duration::from_millis(400);
+const SHORT: Duration = Duration::from_secs(1);
 
 #[test]
 fn a_target_that_is_ready_costs_one_line() {
@@ -124,14 +124,14 @@ fn the_limit_ends_the_wait_and_lists_who_is_missing() {
     let started = Instant::now();
     let failure = run(&plan(&[there.clone(), gone.clone(), hangs.clone()], SHORT)).err();
     assert!(
-        started.elapsed() >= SHORT && started.elapsed() < SHORT * 4,
+        started.elapsed() >= SHORT && started.elapsed() < SHORT + LONG,
         "took {:?}",
         started.elapsed()
     );
     let failure = failure.unwrap_or_else(|| panic!("all were ready"));
     assert_eq!(failure.exit, Exit::TimedOut);
     let start = format!(
-        "not ready after 400ms: {gone}: connection refused (ECONNREFUSED); {hangs}: no answer"
+        "not ready after 1s: {gone}: connection refused (ECONNREFUSED); {hangs}: no answer"
     );
     assert!(failure.message.starts_with(&start), "{failure}");
     assert!(!failure.message.contains(&there), "{failure}");

@@ -11,7 +11,7 @@ fn a_name_that_nobody_knows_comes_back_by_the_deadline() {
         reason.contains("can't resolve no-such-host.invalid: "),
         "{reason}"
     );
-    assert!(started.elapsed() < limit * 2, "{:?}", started.elapsed());
+    assert!(started.elapsed() < limit * 5, "{:?}", started.elapsed());
 }
 
 #[test]
@@ -25,7 +25,7 @@ fn addresses_and_localhost_need_nobody() {
         ("localhost.", &["127.0.0.1", "::1"]),
     ];
     for (name, addresses) in table {
-        let found = resolve(name, Deadline::after(Some(Duration::from_secs(1))));
+        let found = resolve(name, Deadline::after(Some(Duration::from_secs(10))));
         let found: Vec<_> = found.into_iter().flatten().collect();
         let wanted: Vec<IpAddr> = addresses.iter().filter_map(|it| it.parse().ok()).collect();
         assert_eq!(found, wanted, "{name}");

@@ -91,7 +91,7 @@ fn a_full_queue_of_a_port_does_not_outlast_the_deadline() {
         not_yet("no answer within 300ms")
     );
     assert!(
-        started.elapsed() < limit * 4,
+        started.elapsed() < limit + LONG,
         "took {:?}",
         started.elapsed()
     );

@@ -151,7 +151,7 @@ fn a_handshake_does_not_outlast_the_deadline() {
         let answer = ask_target(&target, &question, Deadline::after(Some(SHORT)));
         assert_eq!(answer, not_yet("no answer within 300ms"));
         assert!(
-            started.elapsed() < SHORT * 4,
+            started.elapsed() < SHORT + LONG,
             "took {:?}",
             started.elapsed()
         );

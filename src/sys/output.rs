@@ -3,7 +3,8 @@
 //! A stream's own mode stays as it is: COMMAND, and whoever started portero, has the same one. So each line goes a way
 //! that cannot block: to a socket by a send that may not wait, to a pipe or a terminal by the same file opened once
 //! more (`/proc/self/fd`, `O_NONBLOCK`); where that can't be, to a pipe through one of our own (`splice(2)`). What is
-//! left, files and odd devices, is written to when it says that it has room; a file on a mount that hangs still hangs.
+//! left, files, odd devices, and a pipe when no descriptor is left, is written to when it says that it has room. A file
+//! on a mount that hangs still hangs then, and so does a pipe that somebody else fills between the look and the write.
 
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -84,18 +85,31 @@ impl Way {
             ),
             Self::Anew(file) => write(file, bytes),
             Self::Pipe => splice_into(stream, bytes),
-            Self::Plain if has_room(stream, Duration::ZERO) => write(stream, bytes),
-            Self::Plain => Err(Errno::EAGAIN),
+            Self::Plain => write_into_room(stream, bytes),
         }
     }
 }
 
 /// What a pipe of our own took of `bytes` moves on to the other one as far as there is room.
 fn splice_into(stream: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {
-    let (reader, writer) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
+    let Ok((reader, writer)) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK) else {
+        // No descriptor is left.
+        return write_into_room(stream, bytes);
+    };
     let length = write(&writer, bytes)?;
     let flags = SpliceFFlags::SPLICE_F_NONBLOCK;
     splice(&reader, None, stream, None, length, flags)
+}
+
+/// What a pipe that has room takes without waiting, unless somebody else fills it first (`pipe(7)`, `PIPE_BUF`).
+const SURE_TO_FIT: usize = 4096;
+
+/// Writes when there is room.
+fn write_into_room(stream: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {
+    if !has_room(stream, Duration::ZERO) {
+        return Err(Errno::EAGAIN);
+    }
+    write(stream, &bytes[..bytes.len().min(SURE_TO_FIT)])
 }
 
 /// Whether there is room, or comes to be within `limit`. A stream that is broken has it: the write finds out.

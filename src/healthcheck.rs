@@ -85,7 +85,8 @@ fn probe(plan: &ProbePlan, deadline: Deadline) -> Result<Vec<Readiness>, String>
     }
     thread::scope(|scope| {
         let thread = thread::Builder::new().spawn_scoped(scope, || ask_all(plan, deadline));
-        let thread = thread.map_err(|error| format!("no thread to probe in: {error}"))?;
+        let thread =
+            thread.map_err(|error| format!("no thread to probe in: {}", words::error(&error)))?;
         thread.join().unwrap_or_else(|_| Err(CRASHED.to_owned()))
     })
 }
@@ -107,7 +108,9 @@ fn ask_all(plan: &ProbePlan, deadline: Deadline) -> Result<Vec<Readiness>, Strin
                 let question = &question;
                 thread::Builder::new()
                     .spawn_scoped(scope, move || probe::ask(target, question, deadline))
-                    .map_err(|error| format!("no thread to probe {target}: {error}"))
+                    .map_err(|error| {
+                        format!("no thread to probe {target}: {}", words::error(&error))
+                    })
             };
             let threads: Vec<_> = targets.iter().map(ask).collect::<Result<_, _>>()?;
             let answer =

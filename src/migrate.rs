@@ -11,6 +11,7 @@ use crate::init::permit::{Permit, wake_supervisor};
 use crate::init::signals::{self, SignalMap};
 use crate::init::{self, Place, image, leftovers, supervise::supervise_with};
 use crate::plan::MigratePlan;
+use crate::probe::words;
 use crate::setup::environment::Environment;
 use crate::{sys, wait};
 
@@ -156,7 +157,9 @@ fn interruptible<T: Send + 'static>(
         // The loop below finds the result.
         wake_supervisor();
     });
-    worker.map_err(|error| Failure::failed(format!("can't start a thread: {error}")))?;
+    worker.map_err(|error| {
+        Failure::failed(format!("no thread to ask in: {}", words::error(&error)))
+    })?;
     loop {
         if let Some(signal) = sys::next_signal(None)
             && init::ends_run(signal.number, map)

@@ -58,7 +58,12 @@ pub fn run(plan: &WaitPlan) -> Result<(), Failure> {
         thread::Builder::new()
             .name("wait".to_owned())
             .spawn(move || asker.ask_until_ready(&sender))
-            .map_err(|error| Failure::failed(format!("no thread to wait for {target}: {error}")))?;
+            .map_err(|error| {
+                Failure::failed(format!(
+                    "no thread to wait for {target}: {}",
+                    words::error(&error)
+                ))
+            })?;
     }
     drop(sender);
     vigil.keep(&receiver)

@@ -10,7 +10,7 @@
 
 mod common;
 
-use common::{Finished, Run, TempDir};
+use common::{Finished, Run, TempDir, portero};
 
 const ENVIRONMENT: &[&str] = &["secret", "default-port", "default", "expand-args"];
 const IDENTITY: &[&str] = &[
@@ -483,7 +483,7 @@ fn each_option_does_what_it_says() {
         if options == ["--exec"] {
             finished.assert_exit(0);
             assert!(
-                !finished.stdout.contains("portero"),
+                finished.stdout.trim() != portero().to_str().unwrap(),
                 "portero is still there{finished}"
             );
         } else {

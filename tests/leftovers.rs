@@ -157,7 +157,7 @@ fn after_a_stop_what_is_left_has_the_time_of_the_stop_and_not_that_of_orphans() 
             let process = launcher(run, &options, "0.6", "same");
             process.signal_number(number);
             let finished = process.wait();
-            assert!(!finished.stderr.contains("portero"), "{finished}");
+            assert!(!finished.stderr.contains("portero: "), "{finished}");
             assert!(
                 finished.stdout.ends_with("\ndrained.\n"),
                 "{number}{finished}"

@@ -194,7 +194,10 @@ impl Lock {
             .name("lock".into())
             .spawn(move || run(&wanted, &theirs, &report, lost))
             .map_err(|error| {
-                Failure::failed(format!("the lock's thread can't be started: {error}"))
+                Failure::failed(format!(
+                    "no thread to keep the lock in: {}",
+                    words::error(&error)
+                ))
             })?;
         match outcome.recv() {
             Ok(Ok(None)) => Ok(Acquired::Lock(Self {

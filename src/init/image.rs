@@ -60,7 +60,7 @@ fn candidates(name: &OsStr, environment: &Environment) -> Vec<CString> {
     path.split(|byte| *byte == b':').map(in_directory).collect()
 }
 
-/// The failure that an `ExecError` is for the user: 127 not found, 126 can't be executed, with the reason.
+/// The failure that an `ExecError` is for the user: 125 no process to execute it in, 127 not found, 126 can't be executed, with the reason.
 pub fn failure(image: &Image, error: ExecError) -> Failure {
     let name = image.arguments.first().map_or_else(OsString::new, |name| {
         OsString::from_vec(name.as_bytes().to_vec())
@@ -69,10 +69,14 @@ pub fn failure(image: &Image, error: ExecError) -> Failure {
     let name = name.display();
     let candidate = image
         .candidates
-        .get(error.candidate)
+        .get(error.candidate.unwrap_or_default())
         .map_or(&[][..], |path| path.as_bytes());
     let path = Path::new(OsStr::from_bytes(candidate));
     match error.errno {
+        errno if error.candidate.is_none() && errno != libc::ENOENT => Failure::failed(format!(
+            "no process for {name}: {}: the limit on processes (ulimit -u, the pids cgroup) or on memory is reached",
+            nix::errno::Errno::from_raw(errno).desc().to_lowercase()
+        )),
         libc::ENOENT | libc::ENOTDIR => match missing_interpreter(image) {
             Some((path, interpreter)) => cannot(&format!(
                 "{}: its interpreter {interpreter} does not exist in this image",

@@ -25,8 +25,8 @@ pub struct Image {
 /// Why an image was not executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExecError {
-    /// Which of the candidates it was about.
-    pub candidate: usize,
+    /// Which of the candidates it was about; none when there is no process to execute it in (`clone(2)`).
+    pub candidate: Option<usize>,
     /// `execve(2)`'s.
     pub errno: i32,
 }
@@ -64,7 +64,7 @@ impl Launch {
             job,
             inherited,
             error: UnsafeCell::new(ExecError {
-                candidate: 0,
+                candidate: None,
                 errno: UNTOUCHED,
             }),
         }
@@ -74,7 +74,7 @@ impl Launch {
     fn execute(&self) -> ExecError {
         let mut first_refusal = None;
         let mut error = ExecError {
-            candidate: 0,
+            candidate: None,
             errno: libc::ENOENT,
         };
         for (candidate, file) in self.files.iter().enumerate() {
@@ -82,7 +82,7 @@ impl Launch {
             // caller of `spawn` or `replace` keeps borrowed.
             unsafe { libc::execve(*file, self.arguments.as_ptr(), self.environment.as_ptr()) };
             error = ExecError {
-                candidate,
+                candidate: Some(candidate),
                 errno: errno(),
             };
             match error.errno {
@@ -115,7 +115,7 @@ struct ChildStack(UnsafeCell<MaybeUninit<[u8; 16 * 1024]>>);
 /// and the mask and the ignored signals that portero was given; all signals must be blocked when this is called.
 ///
 /// # Errors
-/// What `execve(2)` said, or `clone(2)` (candidate 0).
+/// What `execve(2)` said, or `clone(2)` (no candidate).
 pub fn spawn(image: &Image, job: Option<Job>, inherited: Option<RawFd>) -> Result<i32, ExecError> {
     let launch = Launch::new(image, job, inherited);
     // They are, unless the C library's own changes around fork(2) and setresuid(2) went wrong, which it does not tell:
@@ -137,7 +137,7 @@ pub fn spawn(image: &Image, job: Option<Job>, inherited: Option<RawFd>) -> Resul
     };
     if pid < 0 {
         return Err(ExecError {
-            candidate: 0,
+            candidate: None,
             errno: errno(),
         });
     }

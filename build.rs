@@ -9,8 +9,9 @@ fn main() {
     let fuzzing = std::env::var_os("CARGO_CFG_FUZZING").is_some();
     if std::env::var("PROFILE").as_deref() == Ok("release") && !fuzzing {
         let directory = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
-        println!(
-            "cargo::rustc-link-arg-bins=-Wl,-T,{directory}/src/no-unwind-tables.ld,--no-eh-frame-hdr"
-        );
+        // By itself, not in a -Wl list: the path may have a comma.
+        println!("cargo::rustc-link-arg-bins=-T");
+        println!("cargo::rustc-link-arg-bins={directory}/src/no-unwind-tables.ld");
+        println!("cargo::rustc-link-arg-bins=-Wl,--no-eh-frame-hdr");
     }
 }

@@ -18,6 +18,10 @@ use std::time::Duration;
 use super::process::{Finished, Process, Run};
 use super::{poll_until, portero};
 
+/// In a listener's place: the watcher is not there yet, and then: it is, and the filter is not.
+const NO_WATCHER: i32 = -2;
+const NO_FILTER: i32 = -1;
+
 /// More than any architecture has calls.
 const CALLS: usize = 512;
 
@@ -80,11 +84,12 @@ impl Watched {
     pub fn start(run: Run, fault: Option<Fault>) -> Self {
         let counts = Arc::new(Counts([const { AtomicU32::new(0) }; CALLS]));
         // Not a channel: a call of the sender's would have to be answered by who waits for it to send.
-        let listener = Arc::new(AtomicI32::new(-1));
+        let listener = Arc::new(AtomicI32::new(NO_WATCHER));
         let watcher = {
             let (counts, listener) = (Arc::clone(&counts), Arc::clone(&listener));
             // Before the filter is there: the watcher's own calls must not wait for the watcher.
             thread::spawn(move || {
+                listener.store(NO_FILTER, Ordering::Release);
                 while listener.load(Ordering::Acquire) < 0 {
                     thread::sleep(Duration::from_millis(1));
                 }
@@ -98,7 +103,11 @@ impl Watched {
             // A thread of its own: a filter stays for good, and goes to all that the thread starts. It stays to the
             // end: a parent-death signal comes when the thread has gone.
             thread::spawn(move || {
-                listener.store(install(fault.map(|fault| fault.call)), Ordering::Release);
+                // A thread's own start allocates, and would wait for a lock whose holder waits for the watcher.
+                while listener.load(Ordering::Acquire) == NO_WATCHER {
+                    thread::sleep(Duration::from_millis(1));
+                }
+                install(fault.map(|fault| fault.call), &listener);
                 sender.send(run.start()).unwrap();
                 while !over.load(Ordering::Acquire) {
                     thread::sleep(Duration::from_millis(2));
@@ -139,8 +148,9 @@ impl Drop for Watched {
     }
 }
 
-/// Installs the filter for this thread and returns the descriptor at which its calls arrive.
-fn install(call: Option<usize>) -> i32 {
+/// Installs the filter for this thread, and says at once at which descriptor its calls arrive: already the end of this
+/// function makes some, such as the futex(2) of an allocator that is contended.
+fn install(call: Option<usize>, listener: &AtomicI32) {
     let statement = |code: u32, k: u32| libc::sock_filter {
         code: u16::try_from(code).unwrap(),
         jt: 0,
@@ -172,7 +182,7 @@ fn install(call: Option<usize>) -> i32 {
         filter: program.as_mut_ptr(),
     };
     // SAFETY: the program outlives the call that copies it.
-    let listener = unsafe {
+    let descriptor = unsafe {
         libc::syscall(
             libc::SYS_seccomp,
             libc::SECCOMP_SET_MODE_FILTER,
@@ -180,12 +190,12 @@ fn install(call: Option<usize>) -> i32 {
             &raw const program,
         )
     };
+    listener.store(i32::try_from(descriptor).unwrap_or(-1), Ordering::Release);
     assert!(
-        listener >= 0,
+        descriptor >= 0,
         "seccomp can't notify: {} (root, Linux 5.5 or later)",
         std::io::Error::last_os_error()
     );
-    i32::try_from(listener).unwrap()
 }
 
 /// Answers every call until no process is left that the filter is on. Nothing here allocates: the thread whose call

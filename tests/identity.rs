@@ -19,7 +19,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use common::process::field;
-use common::{Ended, Finished, Run, TempDir, Terminal, tool};
+use common::{Ended, Finished, Run, TempDir, Terminal, poll_until, tool};
 
 const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\ntoor:x:0:0::/root:/bin/sh\n4711:x:0:0::/root:/bin/sh\n\
                       app:x:1000:1000::/home/app:/bin/sh\n";
@@ -228,6 +228,9 @@ fn after_the_drop_command_can_open_its_output_again_when_that_is_a_terminal() {
         "{}",
         terminal.screen()
     );
+    // Its last lines may still be on their way.
+    let is_whole = || terminal.screen().contains("NoNewPrivs").then_some(());
+    poll_until(Duration::from_secs(20), is_whole);
     let text = terminal.screen().replace('\r', "");
     let status = text.strip_prefix("out\nerr\none\ntwo\n");
     assert_nothing_of_root(status.unwrap_or_else(|| panic!("{text}")));

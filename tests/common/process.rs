@@ -509,7 +509,13 @@ impl Process {
             let over = Instant::now() >= end || self.poll().is_some();
             // It may have come true between the look and the end.
             assert!(
-                !over || (self.stdout.complete(), condition(self)).1,
+                !over
+                    || (
+                        self.stdout.complete(),
+                        self.stderr.complete(),
+                        condition(self)
+                    )
+                        .2,
                 "never came: {what}{self}"
             );
             thread::sleep(Duration::from_millis(5));

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::key::Key;
 use super::ledger::Ledger;
 use super::session::Session;
-use super::{Question, Shared, race};
+use super::{Answer, Question, Shared, race};
 use crate::database::diagnosis::Trouble;
 use crate::exit::Failure;
 
@@ -36,10 +36,13 @@ impl Keeper<'_> {
             shared.released.notified().await;
             Ok(())
         };
-        let end = race(released, self.look_after(&session)).await;
+        let mut asker = None;
+        let end = race(released, self.look_after(&session, &mut asker)).await;
         if let Err(Lost(reason)) = end {
             lost(reason);
             shared.close();
+            // Who waits for an answer finds out by this that there is none, and why is known by now.
+            drop(asker);
             // The session may still be there, unreachable: it must not be given up before its migration is dead.
             shared.released.notified().await;
         } else {
@@ -48,16 +51,18 @@ impl Keeper<'_> {
         session.close().await;
     }
 
-    /// Looks again and again, and answers questions in between, until the lock is lost.
-    async fn look_after(&self, session: &Session) -> Result<(), Lost> {
+    /// Looks again and again, and answers questions in between, until the lock is lost; `asker` is who waits then.
+    async fn look_after(&self, session: &Session, asker: &mut Option<Answer>) -> Result<(), Lost> {
         loop {
             let woken = race(self.shared.asked.notified(), session.ended.notified());
             race(woken, sleep(HEARTBEAT)).await;
             match self.shared.question() {
                 Some((Question::Record, answer)) => {
+                    *asker = Some(answer.clone());
                     let _ = answer.send(self.record(session).await?);
                 }
                 Some((Question::IsHeld, answer)) => {
+                    *asker = Some(answer.clone());
                     self.look(session).await?;
                     let _ = answer.send(Ok(()));
                 }

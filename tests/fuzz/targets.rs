@@ -254,10 +254,15 @@ fn password(bytes: &[u8]) {
         format!("http://user:{password}@api/health"),
         format!("redis://:{password}@cache/0"),
     ];
-    let to_the_letter = 6;
+    // Nor is a value in a query what stands behind the next `&`.
+    let in_query = !password.contains(['&', '#']);
+    let (query, to_the_letter) = (2..4, 6);
     for (index, url) in urls.iter().enumerate() {
         if index >= to_the_letter && !literal {
             break;
+        }
+        if query.contains(&index) && !in_query {
+            continue;
         }
         let environment = [("URL", url)].into_iter().collect();
         for parsed in [

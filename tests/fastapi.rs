@@ -18,7 +18,9 @@ use std::process::Command;
 
 use common::postgres::PASSWORD;
 use common::server::unused_port;
-use common::{Ended, Finished, Postgres, Process, Run, Server, TempDir, packages, process, tool};
+use common::{
+    Ended, Finished, Postgres, Process, Run, Server, TempDir, packages, process, succeed, tool,
+};
 use nix::sys::signal::Signal;
 
 const UID: u32 = 12_345;
@@ -192,13 +194,13 @@ impl Application {
     fn new() -> Self {
         let files = TempDir::new();
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fastapi");
-        packages::run(
+        succeed(
             Command::new(tool("cp"))
                 .arg("-r")
                 .arg(source.join("."))
                 .arg(files.path()),
         );
-        packages::run(
+        succeed(
             Command::new(tool("chmod"))
                 .args(["-R", "a+rX"])
                 .arg(files.path()),

@@ -10,25 +10,10 @@
 
 mod common;
 
-use common::migration::Migrations;
+use common::migration::{Migrations, migrate, refused};
 use common::pooler::PgBouncer;
 use common::postgres::{PASSWORD, programs};
-use common::{Ended, Finished, Postgres, Run, poll_until};
-
-fn migrate(url: &str) -> Run {
-    Run::portero()
-        .env("DATABASE_URL", url)
-        .args(["migrate", "--database", "DATABASE_URL"])
-}
-
-fn refused(url: &str) -> Finished {
-    let finished = migrate(url).args(["--", "echo", "ran"]).finish();
-    finished
-        .assert_exit(125)
-        .assert_stdout("")
-        .assert_never_says(PASSWORD);
-    finished
-}
+use common::{Ended, Postgres, Run, poll_until};
 
 fn locks(server: &Postgres) -> String {
     server.psql(
@@ -43,7 +28,7 @@ fn a_pooler_that_shares_sessions_is_refused_with_the_remedy_and_leaves_no_lock()
     let database = server.create_db();
     for mode in ["transaction", "statement"] {
         let pooler = PgBouncer::start(&server, mode);
-        refused(&pooler.url(&database)).assert_stderr_contains("DIRECT_URL");
+        refused(migrate(&pooler.url(&database))).assert_stderr_contains("DIRECT_URL");
         // Also while others use it, so that sessions change hands.
         let start = |_| {
             migrate(&pooler.url(&database))

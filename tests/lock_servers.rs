@@ -11,25 +11,14 @@ mod common;
 
 use std::time::{Duration, Instant};
 
+use common::migration::{self, migrate};
 use common::postgres::PASSWORD;
 use common::{Finished, Postgres, Run, poll_until};
 
-fn migrate(url: &str) -> Run {
-    Run::portero()
-        .env("DATABASE_URL", url)
-        .args(["migrate", "--database", "DATABASE_URL"])
-}
-
+/// It has three seconds for what may pass.
 #[track_caller]
 fn refused(url: &str) -> Finished {
-    let finished = migrate(url)
-        .args(["--wait-timeout", "3s", "--", "echo", "ran"])
-        .finish();
-    finished
-        .assert_exit(125)
-        .assert_stdout("")
-        .assert_never_says(PASSWORD);
-    finished
+    migration::refused(migrate(url).args(["--wait-timeout", "3s"]))
 }
 
 #[test]

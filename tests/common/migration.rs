@@ -3,8 +3,27 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::process::{Process, tree};
+use super::postgres::PASSWORD;
+use super::process::{Finished, Process, Run, tree};
 use super::{TempDir, poll_until};
+
+/// `portero migrate` under the lock of this database.
+pub fn migrate(url: &str) -> Run {
+    Run::portero()
+        .env("DATABASE_URL", url)
+        .args(["migrate", "--database", "DATABASE_URL"])
+}
+
+/// A `migrate` that fails before its migration is started.
+#[track_caller]
+pub fn refused(migrate: Run) -> Finished {
+    let finished = migrate.args(["--", "echo", "ran"]).finish();
+    finished
+        .assert_exit(125)
+        .assert_stdout("")
+        .assert_never_says(PASSWORD);
+    finished
+}
 
 /// Every migration of the test, in a directory of its own with one log: each says `begin NAME`, `end NAME`, and `tick NAME`
 /// while it runs. Who says anything after another began ran at the same time; who is stopped or dead says nothing.

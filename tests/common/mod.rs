@@ -25,6 +25,7 @@ pub mod verdict;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -37,6 +38,23 @@ pub use terminal::Terminal;
 
 /// How long anything may take on a slow, shared machine before a test calls it a failure.
 pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Runs a command that prepares something; its failure is a panic with what it said.
+#[track_caller]
+pub fn succeed(command: &mut Command) {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{}{}",
+        output.status,
+        text(&output.stdout),
+        text(&output.stderr)
+    );
+}
 
 /// The binary under test.
 pub fn portero() -> &'static Path {

@@ -4,26 +4,30 @@ use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Mutex;
 
-use super::tool;
+use super::{succeed, tool};
 
 /// A virtual environment with the packages of a requirements.txt.
 pub fn python(requirements: &Path) -> PathBuf {
     kept("python", requirements, |directory| {
         // The system's own Python: one that root installed for itself is closed to other users.
-        run(Command::new(tool("python3"))
-            .args(["-m", "venv"])
-            .arg(directory));
-        run(Command::new(directory.join("bin/pip"))
-            .args([
-                "install",
-                "--quiet",
-                "--disable-pip-version-check",
-                "--requirement",
-            ])
-            .arg(requirements));
+        succeed(
+            Command::new(tool("python3"))
+                .args(["-m", "venv"])
+                .arg(directory),
+        );
+        succeed(
+            Command::new(directory.join("bin/pip"))
+                .args([
+                    "install",
+                    "--quiet",
+                    "--disable-pip-version-check",
+                    "--requirement",
+                ])
+                .arg(requirements),
+        );
     })
 }
 
@@ -31,17 +35,19 @@ pub fn python(requirements: &Path) -> PathBuf {
 pub fn node(package: &Path) -> PathBuf {
     kept("node", package, |directory| {
         fs::copy(package, directory.join("package.json")).unwrap();
-        run(Command::new(tool("npm"))
-            .args([
-                "install",
-                "--no-package-lock",
-                "--no-audit",
-                "--no-fund",
-                "--prefix",
-            ])
-            .arg(directory)
-            // Those of the machine, a company's proxy included.
-            .env("NODE_EXTRA_CA_CERTS", "/etc/ssl/certs/ca-certificates.crt"));
+        succeed(
+            Command::new(tool("npm"))
+                .args([
+                    "install",
+                    "--no-package-lock",
+                    "--no-audit",
+                    "--no-fund",
+                    "--prefix",
+                ])
+                .arg(directory)
+                // Those of the machine, a company's proxy included.
+                .env("NODE_EXTRA_CA_CERTS", "/etc/ssl/certs/ca-certificates.crt"),
+        );
     })
 }
 
@@ -63,25 +69,12 @@ pub fn kept(kind: &str, file: &Path, make: impl FnOnce(&Path)) -> PathBuf {
         let _ = fs::remove_dir_all(&directory);
         fs::create_dir_all(&directory).unwrap();
         make(&directory);
-        run(Command::new(tool("chmod"))
-            .args(["-R", "a+rX"])
-            .arg(&directory));
+        succeed(
+            Command::new(tool("chmod"))
+                .args(["-R", "a+rX"])
+                .arg(&directory),
+        );
         fs::write(complete, "").unwrap();
     }
     directory
-}
-
-/// To a good end, in the machine's own environment: it says where its registries are.
-pub fn run(command: &mut Command) {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert!(
-        output.status.success(),
-        "{command:?}:\n{}{}",
-        text(&output.stdout),
-        text(&output.stderr)
-    );
 }

@@ -11,7 +11,7 @@ use nix::unistd::{Pid, User};
 
 use super::process::end_tree;
 use super::server::unused_port;
-use super::{DEADLINE, TempDir, poll_until, tool};
+use super::{DEADLINE, TempDir, poll_until, succeed, tool};
 
 /// The password of the server's one role, `postgres`, for connections over TCP.
 pub const PASSWORD: &str = "s3cr3t-Pa55word";
@@ -64,10 +64,12 @@ impl Options {
     pub fn prepare(&self) -> Postgres {
         let directory = TempDir::new();
         let data = directory.join("data");
-        run(Command::new(tool("cp"))
-            .arg("-a")
-            .arg(template())
-            .arg(&data));
+        succeed(
+            Command::new(tool("cp"))
+                .arg("-a")
+                .arg(template())
+                .arg(&data),
+        );
         let (uid, gid) = account();
         std::os::unix::fs::chown(directory.path(), Some(uid), Some(gid)).unwrap();
 
@@ -214,19 +216,21 @@ impl Postgres {
         let data = standby.directory.join("data");
         let own = fs::read(data.join("postgresql.auto.conf")).unwrap();
         fs::remove_dir_all(&data).unwrap();
-        run(as_account(&programs().join("pg_basebackup"))
-            .args([
-                "-U",
-                "postgres",
-                "--checkpoint=fast",
-                "--no-sync",
-                "-R",
-                "-D",
-            ])
-            .arg(&data)
-            .arg("-h")
-            .arg(self.socket_directory())
-            .args(["-p", &self.port.to_string()]));
+        succeed(
+            as_account(&programs().join("pg_basebackup"))
+                .args([
+                    "-U",
+                    "postgres",
+                    "--checkpoint=fast",
+                    "--no-sync",
+                    "-R",
+                    "-D",
+                ])
+                .arg(&data)
+                .arg("-h")
+                .arg(self.socket_directory())
+                .args(["-p", &self.port.to_string()]),
+        );
         // What comes last counts.
         let settings = data.join("postgresql.auto.conf");
         let mut all = fs::read(&settings).unwrap();
@@ -352,10 +356,12 @@ pub fn certificates(directory: &Path, uid: u32, gid: u32) {
     )
     .unwrap();
     let openssl = |arguments: &str| {
-        run(Command::new(tool("openssl"))
-            .args(arguments.split(' '))
-            .current_dir(directory)
-            .stdin(Stdio::null()));
+        succeed(
+            Command::new(tool("openssl"))
+                .args(arguments.split(' '))
+                .current_dir(directory)
+                .stdin(Stdio::null()),
+        );
     };
     let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
     openssl(&format!(
@@ -440,52 +446,39 @@ fn template() -> &'static Path {
         let directory = TempDir::writable_by_all();
         let password = directory.file("password", PASSWORD);
         let (uid, gid) = account();
-        run(Command::new(tool("setpriv"))
-            .args([
-                &format!("--reuid={uid}"),
-                &format!("--regid={gid}"),
-                "--clear-groups",
-            ])
-            .arg(programs().join("initdb"))
-            .args([
-                "--no-sync",
-                "--no-instructions",
-                "--auth=scram-sha-256",
-                "--username=postgres",
-                "--locale=C",
-            ])
-            .args(["--encoding=UTF8", "--pwfile"])
-            .arg(password)
-            .arg("-D")
-            .arg(directory.join("data"))
-            .env("LC_ALL", "C")
-            .current_dir("/"));
+        succeed(
+            Command::new(tool("setpriv"))
+                .args([
+                    &format!("--reuid={uid}"),
+                    &format!("--regid={gid}"),
+                    "--clear-groups",
+                ])
+                .arg(programs().join("initdb"))
+                .args([
+                    "--no-sync",
+                    "--no-instructions",
+                    "--auth=scram-sha-256",
+                    "--username=postgres",
+                    "--locale=C",
+                ])
+                .args(["--encoding=UTF8", "--pwfile"])
+                .arg(password)
+                .arg("-D")
+                .arg(directory.join("data"))
+                .env("LC_ALL", "C")
+                .current_dir("/"),
+        );
         let partial = kept.with_extension(std::process::id().to_string());
-        run(Command::new(tool("cp"))
-            .arg("-a")
-            .arg(directory.join("data"))
-            .arg(&partial));
+        succeed(
+            Command::new(tool("cp"))
+                .arg("-a")
+                .arg(directory.join("data"))
+                .arg(&partial),
+        );
         if fs::rename(&partial, &kept).is_err() {
             // Another test process was first.
             fs::remove_dir_all(&partial).unwrap();
         }
         kept
     })
-}
-
-/// Runs a command that prepares something; its failure is a panic with what it said.
-#[track_caller]
-fn run(command: &mut Command) {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert!(
-        output.status.success(),
-        "{command:?}: {}\n{}{}",
-        output.status,
-        text(&output.stdout),
-        text(&output.stderr)
-    );
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::applications::{Application, From};
-use crate::common::{Run, TempDir, installed, packages, tool};
+use crate::common::{Run, TempDir, installed, packages, succeed, tool};
 
 /// Where an application runs: a directory with the files of `apps/`, and an environment.
 pub struct Site {
@@ -75,7 +75,7 @@ fn programs(application: &Application) -> PathBuf {
         From::Python => packages::python(&apps().join("requirements.txt")).join("bin"),
         From::Node => packages::node(&apps().join("package.json")).join("node_modules/.bin"),
         From::Go => packages::kept("go", &apps().join("server.go"), |directory| {
-            packages::run(
+            succeed(
                 Command::new(tool("go"))
                     .current_dir(directory)
                     .arg("build")

@@ -57,8 +57,10 @@ pub fn kept(kind: &str, file: &Path, make: impl FnOnce(&Path)) -> PathBuf {
     let _guard = ONE_AT_A_TIME.lock();
     let mut hasher = DefaultHasher::new();
     fs::read(file).unwrap().hash(&mut hasher);
-    let name = format!("portero-{kind}-{:016x}", hasher.finish());
     let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    // What is installed names its own place: after a move it is installed anew.
+    target.hash(&mut hasher);
+    let name = format!("portero-{kind}-{:016x}", hasher.finish());
     // Below /root, say, a dropped user could not read it.
     let reachable = target
         .ancestors()

@@ -17,6 +17,7 @@ pub mod postgres;
 pub mod process;
 pub mod proxy;
 pub mod redis;
+pub mod releases;
 pub mod retries;
 pub mod server;
 pub mod terminal;

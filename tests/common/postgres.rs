@@ -1,15 +1,17 @@
-//! A PostgreSQL server of the test's own, from the system's packages, in a directory and on a port of its own.
+//! A PostgreSQL server of the test's own, from the system's packages or of another version, in a directory and on a port
+//! of its own.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, User};
 
 use super::process::end_tree;
+pub use super::releases::programs;
+use super::releases::{Release, system, template};
 use super::server::unused_port;
 use super::{DEADLINE, TempDir, poll_until, succeed, tool};
 
@@ -23,9 +25,16 @@ pub struct Options {
     max_connections: Option<u32>,
     hba: Vec<String>,
     settings: Vec<String>,
+    release: Option<Release>,
 }
 
 impl Options {
+    /// Of another version than the system's.
+    pub fn release(mut self, release: Release) -> Self {
+        self.release = Some(release);
+        self
+    }
+
     /// Speak TLS with a certificate for `localhost` and 127.0.0.1 that [`Postgres::ca`] signed.
     pub fn tls(mut self) -> Self {
         self.tls = true;
@@ -64,10 +73,11 @@ impl Options {
     pub fn prepare(&self) -> Postgres {
         let directory = TempDir::new();
         let data = directory.join("data");
+        let release = self.release.clone().unwrap_or_else(system);
         succeed(
             Command::new(tool("cp"))
                 .arg("-a")
-                .arg(template())
+                .arg(template(&release))
                 .arg(&data),
         );
         let (uid, gid) = account();
@@ -102,6 +112,7 @@ impl Options {
         Postgres {
             port,
             directory,
+            programs: release.programs,
             child: None,
         }
     }
@@ -112,6 +123,7 @@ impl Options {
 pub struct Postgres {
     port: u16,
     directory: TempDir,
+    programs: PathBuf,
     child: Option<Child>,
 }
 
@@ -168,7 +180,7 @@ impl Postgres {
                 "--pdeathsig",
                 "QUIT",
             ])
-            .arg(programs().join("postgres"))
+            .arg(self.programs.join("postgres"))
             .arg("-D")
             .arg(self.directory.join("data"))
             .env_clear()
@@ -404,81 +416,4 @@ pub fn as_account(program: &Path) -> Command {
         .current_dir("/")
         .stdin(Stdio::null());
     command
-}
-
-/// The directory of the newest server's programs.
-pub fn programs() -> &'static Path {
-    static FOUND: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let found = FOUND.get_or_init(|| {
-        let versions = fs::read_dir("/usr/lib/postgresql").ok()?.flatten();
-        let version = |path: &PathBuf| path.file_name()?.to_str()?.parse::<u32>().ok();
-        let newest = versions
-            .map(|entry| entry.path())
-            .filter(|path| version(path).is_some())
-            .max_by_key(version)?;
-        newest
-            .join("bin/initdb")
-            .exists()
-            .then(|| newest.join("bin"))
-    });
-    found.as_deref().unwrap_or_else(|| {
-        panic!("initdb is missing in /usr/lib/postgresql/*/bin: apt-get install -y postgresql (tests/run.sh does it)")
-    })
-}
-
-/// A fresh data directory, made once and kept under target/: initdb takes seconds, a copy takes none.
-fn template() -> &'static Path {
-    static TEMPLATE: OnceLock<PathBuf> = OnceLock::new();
-    TEMPLATE.get_or_init(|| {
-        let version = programs()
-            .parent()
-            .unwrap()
-            .file_name()
-            .unwrap()
-            .to_str()
-            .unwrap()
-            .to_owned();
-        let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("postgres-{version}"));
-        if kept.exists() {
-            return kept;
-        }
-        // Not under target/ at once: the server's user may be unable to enter it.
-        let directory = TempDir::writable_by_all();
-        let password = directory.file("password", PASSWORD);
-        let (uid, gid) = account();
-        succeed(
-            Command::new(tool("setpriv"))
-                .args([
-                    &format!("--reuid={uid}"),
-                    &format!("--regid={gid}"),
-                    "--clear-groups",
-                ])
-                .arg(programs().join("initdb"))
-                .args([
-                    "--no-sync",
-                    "--no-instructions",
-                    "--auth=scram-sha-256",
-                    "--username=postgres",
-                    "--locale=C",
-                ])
-                .args(["--encoding=UTF8", "--pwfile"])
-                .arg(password)
-                .arg("-D")
-                .arg(directory.join("data"))
-                .env("LC_ALL", "C")
-                .current_dir("/"),
-        );
-        let partial = kept.with_extension(std::process::id().to_string());
-        succeed(
-            Command::new(tool("cp"))
-                .arg("-a")
-                .arg(directory.join("data"))
-                .arg(&partial),
-        );
-        if fs::rename(&partial, &kept).is_err() {
-            // Another test process was first.
-            fs::remove_dir_all(&partial).unwrap();
-        }
-        kept
-    })
 }

@@ -48,6 +48,11 @@ pub fn resolve(name: &str, deadline: Deadline) -> Result<Vec<IpAddr>, String> {
     }
     let resolver = Resolver::of_this_machine();
     let shown = words::printable(name);
+    if let Some(option) = resolver.silenced_by {
+        return Err(format!(
+            "{UNRESOLVED}{shown}: /etc/resolv.conf has {option}0, with which nobody is asked: make it {option}1"
+        ));
+    }
     match ask(&resolver.candidates(name), deadline) {
         Ok(found) => Ok(ordered(found)),
         Err(Unknown::NotFound) => Err(format!("{UNRESOLVED}{shown}: no such host")),

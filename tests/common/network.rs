@@ -1,7 +1,8 @@
 //! A network of the test's own, with a name server in it that answers as a test wants.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, TcpListener, UdpSocket};
+use std::io::{Read, Write};
+use std::net::{IpAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -34,6 +35,11 @@ pub enum Family {
 pub enum Answer {
     /// These; none are NODATA.
     Addresses(Vec<IpAddr>),
+    /// These, by TCP; by UDP as many as go into `udp`, and that there are more (RFC 1035, section 4.2.1).
+    Long {
+        addresses: Vec<IpAddr>,
+        udp: usize,
+    },
     Code(u8),
     Silence,
 }
@@ -55,7 +61,7 @@ pub fn start_in_network<T: Send + 'static>(
     thread::spawn(|| {
         unshare(CloneFlags::CLONE_NEWNET)
             .unwrap_or_else(|error| panic!("no network namespace: {error}; run the tests as root"));
-        for words in ["link set lo up", "-6 addr add fd00::1/128 dev lo"] {
+        for words in ["link set lo up", "-6 addr add fd00::1/128 dev lo nodad"] {
             let status = Command::new(tool("ip")).args(words.split(' ')).status();
             assert!(status.unwrap().success(), "ip {words}");
         }
@@ -79,20 +85,41 @@ pub struct NameServer {
 impl NameServer {
     /// Answers by `zone`, which gets names in lower case, without the dot at the end.
     pub fn start(zone: impl Fn(&str, Family) -> Answer + Send + 'static) -> Self {
-        let socket = UdpSocket::bind((NAME_SERVER, 53)).unwrap();
+        Self::start_at(NAME_SERVER, zone)
+    }
+
+    /// The same, at another address.
+    pub fn start_at(at: &str, zone: impl Fn(&str, Family) -> Answer + Send + 'static) -> Self {
+        let at: IpAddr = at.parse().unwrap();
+        let socket = UdpSocket::bind((at, 53)).unwrap();
+        let listener = TcpListener::bind((at, 53)).unwrap();
         let server = Self::default();
-        let questions = Arc::clone(&server.questions);
+        let zone = Arc::new(Mutex::new(zone));
+        let answer = {
+            let questions = Arc::clone(&server.questions);
+            let zone = Arc::clone(&zone);
+            move |packet: &[u8], by_tcp| {
+                let (name, family, end) = question(packet)?;
+                let answer = family.map_or(Answer::Code(NOTIMP), |family| {
+                    zone.lock().unwrap()(&name, family)
+                });
+                *questions.lock().unwrap().entry(name).or_default() += 1;
+                reply(&packet[..end], &answer, by_tcp)
+            }
+        };
+        let by_udp = answer.clone();
         thread::spawn(move || {
             let mut packet = [0; 1500];
             while let Ok((length, peer)) = socket.recv_from(&mut packet) {
-                let Some((name, family, end)) = question(&packet[..length]) else {
-                    continue;
-                };
-                let answer = family.map_or(Answer::Code(NOTIMP), |family| zone(&name, family));
-                *questions.lock().unwrap().entry(name).or_default() += 1;
-                if let Some(reply) = reply(&packet[..end], &answer) {
+                if let Some(reply) = by_udp(&packet[..length], false) {
                     let _ = socket.send_to(&reply, peer);
                 }
+            }
+        });
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let answer = answer.clone();
+                thread::spawn(move || serve(stream, |packet| answer(packet, true)));
             }
         });
         server
@@ -101,6 +128,21 @@ impl NameServer {
     /// How often each name was asked for.
     pub fn questions(&self) -> BTreeMap<String, usize> {
         self.questions.lock().unwrap().clone()
+    }
+}
+
+/// Questions and answers by TCP, each behind its length (RFC 1035, section 4.2.2).
+fn serve(mut stream: TcpStream, answer: impl Fn(&[u8]) -> Option<Vec<u8>>) {
+    let mut length = [0; 2];
+    while stream.read_exact(&mut length).is_ok() {
+        let mut packet = vec![0; u16::from_be_bytes(length).into()];
+        if stream.read_exact(&mut packet).is_err() {
+            return;
+        }
+        if let Some(reply) = answer(&packet) {
+            let length = u16::try_from(reply.len()).unwrap().to_be_bytes();
+            let _ = stream.write_all(&[&length[..], &reply].concat());
+        }
     }
 }
 
@@ -126,16 +168,20 @@ fn question(packet: &[u8]) -> Option<(String, Option<Family>, usize)> {
 }
 
 /// The answer to a packet that ends with its question.
-fn reply(question: &[u8], answer: &Answer) -> Option<Vec<u8>> {
-    let (code, addresses) = match answer {
-        Answer::Addresses(addresses) => (0, addresses.as_slice()),
-        Answer::Code(code) => (*code, &[][..]),
+fn reply(question: &[u8], answer: &Answer, by_tcp: bool) -> Option<Vec<u8>> {
+    let (code, addresses, is_cut) = match answer {
+        Answer::Addresses(addresses) => (0, addresses.as_slice(), false),
+        Answer::Long { addresses, .. } if by_tcp => (0, addresses.as_slice(), false),
+        Answer::Long { addresses, udp } => (0, &addresses[..*udp], true),
+        Answer::Code(code) => (*code, &[][..], false),
         Answer::Silence => return None,
     };
     let mut reply = question.to_vec();
     // A response, with recursion desired and available; one question, and the answers.
-    reply[2..4].copy_from_slice(&[0x81, 0x80 | code]);
-    reply[4..12].copy_from_slice(&[0, 1, 0, u8::try_from(addresses.len()).unwrap(), 0, 0, 0, 0]);
+    let cut = if is_cut { 0x02 } else { 0 };
+    reply[2..4].copy_from_slice(&[0x81 | cut, 0x80 | code]);
+    let count = u16::try_from(addresses.len()).unwrap().to_be_bytes();
+    reply[4..12].copy_from_slice(&[0, 1, count[0], count[1], 0, 0, 0, 0]);
     for address in addresses {
         let (kind, bytes) = match address {
             IpAddr::V4(address) => (1, address.octets().to_vec()),

@@ -1,5 +1,7 @@
-//! /etc/hosts and /etc/resolv.conf, as glibc reads them (`hosts(5)`, `resolv.conf(5)`).
+//! /etc/hosts, /etc/resolv.conf and the variables `LOCALDOMAIN` and `RES_OPTIONS`, as glibc reads them (`hosts(5)`,
+//! `resolv.conf(5)`).
 
+use std::env;
 use std::net::IpAddr;
 
 use nix::sys::utsname::uname;
@@ -33,6 +35,8 @@ pub struct Resolver {
     ndots: usize,
     /// Whether there is a file at all.
     pub is_configured: bool,
+    /// The option in the file by which musl asks nobody.
+    pub silenced_by: Option<&'static str>,
 }
 
 impl Resolver {
@@ -47,15 +51,19 @@ impl Resolver {
             domain.map_or("", |(_, domain)| domain),
         );
         resolver.is_configured = file.is_some();
+        if let Ok(domains) = env::var("LOCALDOMAIN") {
+            resolver.search = words(&domains);
+        }
+        resolver.take_options(&env::var("RES_OPTIONS").unwrap_or_default());
         resolver
     }
 
     fn of(text: &str, domain: &str) -> Self {
-        let words = |text: &str| text.split_ascii_whitespace().map(str::to_owned).collect();
         let mut resolver = Self {
             search: words(domain),
             ndots: 1,
             is_configured: true,
+            silenced_by: silencing_option(text),
         };
         for line in text.lines() {
             let (keyword, rest) = line.split_once([' ', '\t']).unwrap_or_default();
@@ -63,18 +71,23 @@ impl Resolver {
                 // The last line of either counts.
                 "search" => resolver.search = words(rest),
                 "domain" => resolver.search = words(rest.split_whitespace().next().unwrap_or("")),
-                "options" => {
-                    let number = |word: &str| word.strip_prefix("ndots:")?.parse::<usize>().ok();
-                    if let Some(ndots) =
-                        rest.split_ascii_whitespace().filter_map(number).next_back()
-                    {
-                        resolver.ndots = ndots.min(MAX_NDOTS);
-                    }
-                }
+                "options" => resolver.take_options(rest),
                 _ => {}
             }
         }
         resolver
+    }
+
+    /// The one option that is about names; the others are for whoever talks to the server.
+    fn take_options(&mut self, options: &str) {
+        let number = |word: &str| word.strip_prefix("ndots:")?.parse::<usize>().ok();
+        if let Some(ndots) = options
+            .split_ascii_whitespace()
+            .filter_map(number)
+            .next_back()
+        {
+            self.ndots = ndots.min(MAX_NDOTS);
+        }
     }
 
     /// The names to ask for, one after the other, each with a dot at its end so that nobody adds to it. A name with
@@ -103,6 +116,30 @@ impl Resolver {
         }
         candidates
     }
+}
+
+fn words(text: &str) -> Vec<String> {
+    text.split_ascii_whitespace().map(str::to_owned).collect()
+}
+
+/// With a `timeout` of 0 musl never sends a question, and by `attempts` of 0 it divides, which ends the process. This
+/// reads the file as musl does (its `src/network/resolvconf.c`): of each the first in a line, and of lines the last.
+fn silencing_option(text: &str) -> Option<&'static str> {
+    let is_zero = |option: &str| {
+        let mut values = text.lines().filter_map(|line| {
+            let options = line.strip_prefix("options")?;
+            let is_read = options.starts_with(|next: char| next.is_ascii_whitespace());
+            let (_, value) = options.split_once(option)?;
+            let digits = value.find(|next: char| !next.is_ascii_digit());
+            let digits = digits.map_or(value, |end| &value[..end]);
+            let has_value = is_read && !digits.is_empty();
+            has_value.then(|| digits.bytes().all(|digit| digit == b'0'))
+        });
+        values.next_back() == Some(true)
+    };
+    ["timeout:", "attempts:"]
+        .into_iter()
+        .find(|option| is_zero(option))
 }
 
 fn read(path: &str) -> Option<String> {
@@ -141,6 +178,19 @@ mod tests {
         for (text, domain, name, candidates) in table {
             let resolver = Resolver::of(text, domain);
             assert_eq!(resolver.candidates(name), candidates, "{text:?} {domain}");
+        }
+        for (text, option) in [
+            ("options timeout:0\n", Some("timeout:")),
+            ("options rotate attempts:00 x\n", Some("attempts:")),
+            (
+                "options timeout:1 timeout:0\noptions attempts:10 attempts:0",
+                None,
+            ),
+            ("options timeout:0\noptions\ttimeout:1", None),
+            (" options timeout:0\n#options attempts:0", None),
+            ("optionstimeout:0\noptions timeout: attempts:x", None),
+        ] {
+            assert_eq!(Resolver::of(text, "").silenced_by, option, "{text:?}");
         }
         let long = format!("search {} b\n", "a".repeat(251));
         assert_eq!(Resolver::of(&long, "").candidates("db"), ["db.b.", "db."]);

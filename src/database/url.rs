@@ -287,8 +287,7 @@ fn tls_settings(keywords: &Keywords, home: Option<PathBuf>) -> Result<TlsSetting
         .map(str::to_ascii_lowercase)
         .as_deref()
     {
-        // libpq refuses weaker modes with `system`; the strongest is what is meant.
-        _ if roots == Some(TrustedRoots::System) => SslMode::VerifyFull,
+        None | Some("verify-full") if roots == Some(TrustedRoots::System) => SslMode::VerifyFull,
         None | Some("prefer") => SslMode::Prefer,
         Some("disable") => SslMode::Disable,
         Some("allow") => SslMode::Allow,
@@ -303,6 +302,12 @@ fn tls_settings(keywords: &Keywords, home: Option<PathBuf>) -> Result<TlsSetting
             );
         }
     };
+    if roots == Some(TrustedRoots::System) && mode != SslMode::VerifyFull {
+        let mode = keywords.get("sslmode").unwrap_or_default();
+        return Err(format!(
+            "sslmode={mode} is too weak for sslrootcert=system, as in libpq: use sslmode=verify-full"
+        ));
+    }
     let direct = match keywords.get("sslnegotiation") {
         None | Some("postgres") => false,
         Some("direct") => true,

@@ -74,10 +74,41 @@ fn sslmode_is_libpqs_and_its_dialects() {
         ("ssl=false", SslMode::Disable),
         ("ssl=verify-full", SslMode::VerifyFull),
         ("sslrootcert=system", SslMode::VerifyFull),
+        (
+            "sslrootcert=system&sslmode=verify-full",
+            SslMode::VerifyFull,
+        ),
     ];
     for (query, mode) in table {
         let url = parse(&format!("postgres://app@db/shop?{query}"), &[]);
         assert_eq!(url.map(|url| url.tls.mode), Ok(mode), "{query}");
+    }
+}
+
+/// libpq 16 and later (its fe-connect.c): "weak sslmode may not be used with sslrootcert=system".
+#[test]
+fn the_roots_of_the_system_go_with_no_weaker_mode() {
+    let weak = [
+        "disable",
+        "allow",
+        "prefer",
+        "require",
+        "verify-ca",
+        "no-verify",
+    ];
+    for mode in weak {
+        let query = format!("sslmode={mode}&sslrootcert=system");
+        let in_url = parse(&format!("postgres://app@db/shop?{query}"), &[]);
+        let variables = [("PGSSLMODE", mode), ("PGSSLROOTCERT", "system")];
+        let in_variables = parse("postgres://app@db/shop", &variables);
+        for url in [in_url, in_variables] {
+            let error = url.map(|url| url.tls.mode).unwrap_err();
+            let words = format!("sslmode={mode} is too weak for sslrootcert=system");
+            assert!(
+                error.starts_with(&words) && error.ends_with("sslmode=verify-full"),
+                "{error}"
+            );
+        }
     }
 }
 

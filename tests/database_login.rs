@@ -249,7 +249,6 @@ fn let_in(mut stream: &TcpStream) {
 fn a_server_that_lets_in_and_then_says_without_end_is_ended_long_before_memory_is() {
     let notice = b"N\0\0\0\x1bSNOTICE\0C00000\0Mwords\0\0";
     let too_much = "the server says more than any answer of PostgreSQL's would be";
-    // What ends a session that has begun is told at debug.
     for (first, again) in [
         (&b"S\x7f\xff\xff\xff"[..], &b"x"[..]),
         (b"#\x7f\xff\xff\xff", b"x"),
@@ -263,12 +262,103 @@ fn a_server_that_lets_in_and_then_says_without_end_is_ended_long_before_memory_i
             while stream.write_all(&many).is_ok() {}
         });
         let url = format!("postgres://u@{}/d?sslmode=disable", endless.address());
-        Run::portero()
-            .args(["wait", "-v", "--wait-timeout", "2s", "URL"])
-            .env("URL", &url)
-            .finish()
-            .assert_exit(124)
-            .assert_stderr_contains(too_much);
+        wait(&url).assert_exit(124).assert_stderr_contains(too_much);
+    }
+}
+
+#[test]
+fn an_answer_after_the_login_that_breaks_the_protocol_is_said_to_and_not_called_the_end() {
+    let not_understood = "the server's answer can't be understood";
+    let ready: &[u8] = b"Z\0\0\0\x05I";
+    let answers: [(&str, &[u8]); 6] = [
+        ("a length below its own", b"D\0\0\0\x01xxxx"),
+        ("a kind that there is none of", b"#\0\0\0\x08xxxx"),
+        ("no words where words are due", b"C\0\0\0\x08xxxx"),
+        (
+            "a row that is longer than its message",
+            b"D\0\0\0\x0c\0\x01\0\0\xff\xffxx",
+        ),
+        (
+            "a row without columns",
+            b"D\0\0\0\x06\0\x01C\0\0\0\x0dSELECT 1\0Z\0\0\0\x05I",
+        ),
+        ("a login once more", b"R\0\0\0\x08\0\0\0\0"),
+    ];
+    for (what, answer) in answers {
+        for at_start in [true, false] {
+            let server = Server::start(move |mut stream| {
+                let_in(&stream);
+                if !at_start {
+                    stream.write_all(ready).unwrap();
+                    let _ = stream.read(&mut [0; 512]);
+                }
+                let _ = stream.write_all(answer);
+                let _ = stream.read(&mut [0; 512]);
+            });
+            let url = format!("postgres://u@{}/d?sslmode=disable", server.address());
+            let finished = healthcheck(&url, "20s");
+            assert!(
+                finished.stderr.contains(not_understood) && !finished.stderr.contains("(EOF)"),
+                "{what}, at the start {at_start}{finished}"
+            );
+            finished.assert_exit(1);
+        }
+    }
+}
+
+#[test]
+fn scram_that_breaks_its_rules_is_refused_by_what_is_wrong() {
+    let table = [
+        ("r=NONCEx,s=AAAA,i=0", "(invalid iteration count)"),
+        ("r=NONCEx,s=AAAA,i=-4096", "(invalid iteration count)"),
+        ("r=NONCEx,s=AAAA,i=many", "(invalid iteration count)"),
+        ("r=NONCEx,s=AAAA,i=4096x", "(invalid iteration count)"),
+        ("r=NONCEx,s=AAAA,i=", "(invalid iteration count)"),
+        ("r=NONCEx,s=AAAA,i=99999999999", "(invalid iteration count)"),
+        ("r=another,s=AAAA,i=4096", "(nonce mismatch)"),
+        ("r=,s=AAAA,i=4096", "(nonce mismatch)"),
+        ("r=NONCEx,s=*,i=4096", "(invalid salt)"),
+        ("r=NONCEx,i=4096", "(attribute \"s\" expected)"),
+        ("r=NONCEx,s=AAAA", "(attribute \"i\" expected)"),
+        ("s=AAAA,i=4096", "(attribute \"r\" expected)"),
+        ("", "(attribute \"r\" expected)"),
+        ("\u{1}", "(attribute \"r\" expected)"),
+        ("r=NONCEx,s=AAAA,i=1,m=x", "(garbage at its end)"),
+    ];
+    let home = TempDir::new();
+    for (challenge, words) in table {
+        let server = Server::start(move |mut stream| {
+            let mut said = [0; 512];
+            let _ = stream.read(&mut said).unwrap();
+            stream
+                .write_all(b"R\0\0\0\x17\0\0\0\x0aSCRAM-SHA-256\0\0")
+                .unwrap();
+            let count = stream.read(&mut said).unwrap();
+            let first = String::from_utf8_lossy(&said[..count]).into_owned();
+            let nonce = first.split("r=").last().unwrap();
+            let challenge = challenge.replace("NONCE", nonce);
+            let length = u32::try_from(challenge.len() + 8).unwrap().to_be_bytes();
+            let kind = [0, 0, 0, 11];
+            let message = [b"R", &length[..], &kind, challenge.as_bytes()].concat();
+            let _ = stream.write_all(&message);
+            let _ = stream.read(&mut said);
+        });
+        let url = format!(
+            "postgres://u:{PASSWORD}@{}/d?sslmode=disable",
+            server.address()
+        );
+        let finished = healthcheck(&url, "20s");
+        assert!(
+            finished
+                .stderr
+                .contains(&format!("malformed SCRAM message from the server {words}")),
+            "{challenge:?}{finished}"
+        );
+        finished.assert_exit(1);
+        // It takes the low half of this one, a thousand million, and hashes for minutes.
+        if !challenge.contains("99999999999") {
+            psql(&url, &home).assert_exit(2);
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, Once};
+use std::sync::{Arc, Once, OnceLock};
 use std::time::Duration;
 
 use nix::sys::socket::getsockopt;
@@ -48,11 +48,31 @@ pub struct Connector<'a> {
 
 /// A session that was logged in to.
 pub struct Login {
-    /// What asks.
-    pub client: Client,
+    client: Client,
+    /// How the connection has ended, when that was no goodbye.
+    end: Arc<OnceLock<Trouble>>,
     /// A duplicate of the connection's socket: the server keeps the session as long as anybody has one, unless it is
     /// told goodbye.
     pub socket: OwnedFd,
+}
+
+impl Login {
+    /// Whether the connection is over.
+    pub(super) fn has_ended(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    /// The first `columns` values of a query's first row, NULL as empty; nothing when there is no row.
+    ///
+    /// # Errors
+    /// What the server says, or how the connection has ended.
+    pub async fn first_row(&self, query: &str, columns: usize) -> Result<Vec<String>, Trouble> {
+        let row = first_row(&self.client, query, columns).await;
+        row.map_err(|error| match self.end.get() {
+            Some(end) if error.is_closed() => end.clone(),
+            _ => Trouble::from(&error),
+        })
+    }
 }
 
 impl<'a> Connector<'a> {
@@ -145,10 +165,9 @@ impl<'a> Connector<'a> {
         let limit = end.saturating_duration_since(Instant::now());
         let attempt = async {
             let login = self.negotiate(endpoint, end, ended).await?;
-            match check_session(&login.client, wanted).await {
-                Ok(None) => Ok(login),
-                Ok(Some(unfit)) => Err(Trouble::NotYet(unfit.into())),
-                Err(error) => Err(Trouble::from(&error)),
+            match check_session(&login, wanted).await? {
+                None => Ok(login),
+                Some(unfit) => Err(Trouble::NotYet(unfit.into())),
             }
         };
         let result = timeout(limit, attempt).await;
@@ -242,19 +261,23 @@ impl<'a> Connector<'a> {
             .connect_raw(Authenticated::new(secured.stream), NoTls)
             .await
             .map_err(|error| Failure::from(Trouble::from(&error)))?;
-        let ended = ended.cloned();
+        let end = Arc::new(OnceLock::new());
+        let (ended, news) = (ended.cloned(), Arc::clone(&end));
         tokio::spawn(async move {
             if let Err(error) = connection.await {
-                log::debug!(
-                    "the database connection ended: {}",
-                    Trouble::from(&error).reason()
-                );
+                let trouble = Trouble::from(&error);
+                log::debug!("the database connection ended: {}", trouble.reason());
+                let _ = news.set(trouble);
             }
             if let Some(ended) = ended {
                 ended.notify_one();
             }
         });
-        Ok(Login { client, socket })
+        Ok(Login {
+            client,
+            end,
+            socket,
+        })
     }
 
     /// `requirepeer`: a unix socket's server must be this user's (`unix(7)`, `SO_PEERCRED`).
@@ -349,9 +372,9 @@ fn connecting(end: Instant) -> Duration {
 
 /// Why a session is not of the wanted kind, or None when it is.
 async fn check_session(
-    client: &Client,
+    login: &Login,
     wanted: SessionAttributes,
-) -> Result<Option<&'static str>, Error> {
+) -> Result<Option<&'static str>, Trouble> {
     let (query, unfit_answer, unfit) = match wanted {
         SessionAttributes::Any | SessionAttributes::PreferStandby => return Ok(None),
         SessionAttributes::ReadWrite => (
@@ -373,18 +396,12 @@ async fn check_session(
             "the server is not a standby",
         ),
     };
-    let answer = first_row(client, query, 1).await?;
+    let answer = login.first_row(query, 1).await?;
     Ok((answer.first().is_some_and(|value| value == unfit_answer)).then_some(unfit))
 }
 
-/// The first `columns` values of a query's first row, NULL as empty; nothing when there is no row.
-///
 /// The simple protocol: it needs no prepared statement, which poolers don't like.
-pub(super) async fn first_row(
-    client: &Client,
-    query: &str,
-    columns: usize,
-) -> Result<Vec<String>, Error> {
+async fn first_row(client: &Client, query: &str, columns: usize) -> Result<Vec<String>, Error> {
     for message in client.simple_query(query).await? {
         if let SimpleQueryMessage::Row(row) = message {
             return (0..columns)

@@ -14,6 +14,12 @@ const LONGEST_MESSAGE: usize = 300;
 /// What is said when the connection is over before the login is.
 pub(super) const HUNG_UP: &str = "the server ended the connection (EOF)";
 
+/// What is said of messages that are none of the protocol's.
+const BROKEN: &str = "the server's answer can't be understood";
+
+/// postgres-protocol, when a message ends before what it says is in it.
+const TOO_SHORT: &str = "unexpected EOF";
+
 /// What is said when nothing comes back at all, not even a refusal.
 const SWALLOWED: &str = "no answer to the attempt to connect: a firewall drops it, or nobody has this address (ETIMEDOUT)";
 
@@ -96,7 +102,8 @@ impl From<&Error> for Trouble {
             return Self::NotYet(HUNG_UP.into());
         }
         match error.source() {
-            None => Self::NotYet(error.to_string()),
+            // A message that is not due.
+            None => Self::NotYet(format!("{BROKEN}: {error}")),
             Some(source) => match source.downcast_ref::<io::Error>() {
                 Some(io) => Self::from(io),
                 None => Self::Refused(source.to_string()),
@@ -110,8 +117,13 @@ impl From<&io::Error> for Trouble {
         if let Some(tls) = tls_error(error) {
             return Self::Refused(tls::explain(tls, "sslrootcert", "sslcert and sslkey"));
         }
-        let ended = error.kind() == io::ErrorKind::UnexpectedEof || error.to_string() == CUT_SHORT;
+        let said = error.to_string();
+        let ended = error.kind() == io::ErrorKind::UnexpectedEof || said == CUT_SHORT;
         Self::NotYet(match error.kind() {
+            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
+                format!("{BROKEN}: {}", words::printable(&said))
+            }
+            _ if said == TOO_SHORT => format!("{BROKEN}: a message is too short"),
             _ if ended => HUNG_UP.into(),
             io::ErrorKind::TimedOut => SWALLOWED.into(),
             _ => words::error(error),

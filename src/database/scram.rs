@@ -44,17 +44,30 @@ impl<'a> Scram<'a> {
     }
 
     /// Answers the server's first message.
-    pub(super) async fn answer(&self, message: &[u8]) -> Result<(String, Expected), &'static str> {
-        const WRONG: &str = "the server breaks the rules of SCRAM";
-        let message = std::str::from_utf8(message).map_err(|_| WRONG)?;
+    ///
+    /// # Errors
+    /// What is wrong with it, in libpq's words.
+    pub(super) async fn answer(&self, message: &[u8]) -> Result<(String, Expected), String> {
+        let message = std::str::from_utf8(message).map_err(|_| malformed("not UTF-8"))?;
         let mut parts = message.split(',');
-        let mut part = |name| parts.next()?.strip_prefix(name);
-        let nonce = part("r=").filter(|nonce| nonce.starts_with(&self.nonce));
-        let salt = part("s=").and_then(|salt| STANDARD.decode(salt).ok());
-        let iterations = part("i=").and_then(|count| count.parse().ok());
-        let (Some(nonce), Some(salt), Some(iterations)) = (nonce, salt, iterations) else {
-            return Err(WRONG);
+        let mut part = |name| {
+            let value = parts
+                .next()
+                .and_then(|part| part.strip_prefix(name)?.strip_prefix('='));
+            value.ok_or_else(|| malformed(&format!("attribute \"{name}\" expected")))
         };
+        let (nonce, salt, count) = (part("r")?, part("s")?, part("i")?);
+        if !nonce.starts_with(&self.nonce) {
+            return Err(malformed("nonce mismatch"));
+        }
+        let salt = STANDARD
+            .decode(salt)
+            .map_err(|_| malformed("invalid salt"))?;
+        let iterations = count.parse().ok().filter(|count| *count > 0);
+        let iterations = iterations.ok_or_else(|| malformed("invalid iteration count"))?;
+        if parts.next().is_some() {
+            return Err(malformed("garbage at its end"));
+        }
         let prepared = stringprep::saslprep(self.password);
         // As libpq: what can't be prepared is taken as it is.
         let password = prepared.as_deref().unwrap_or(self.password);
@@ -86,12 +99,16 @@ impl Expected {
     }
 }
 
+fn malformed(what: &str) -> String {
+    format!("malformed SCRAM message from the server ({what})")
+}
+
 /// `Hi()` of RFC 5802, 2.2, which is PBKDF2 of one block.
 async fn salted(password: &str, salt: &[u8], iterations: u32) -> [u8; 32] {
     let key = Key::new(HMAC_SHA256, password.as_bytes());
     let mut block = hmac::sign(&key, &[salt, &[0, 0, 0, 1]].concat());
     let mut result = [0; 32];
-    for i in 1..=iterations.max(1) {
+    for i in 1..=iterations {
         for (sum, byte) in result.iter_mut().zip(block.as_ref()) {
             *sum ^= byte;
         }
@@ -129,21 +146,5 @@ mod tests {
         assert!(expected.is(b"v=U+ppxD5XUKtradnv8e2MkeupiA8FU87Sg8CXzXHDAzw="));
         assert!(!expected.is(b"v=V+ppxD5XUKtradnv8e2MkeupiA8FU87Sg8CXzXHDAzw="));
         assert!(!expected.is(b"e=invalid-proof"));
-    }
-
-    #[test]
-    fn a_server_that_breaks_the_rules_is_no_crash() {
-        let scram = Scram::new("x", "n,,", &[]).unwrap_or_else(|_| panic!());
-        let nonce = &scram.nonce;
-        for message in [
-            String::new(),
-            format!("r={nonce}"),
-            format!("r={nonce},s=*,i=1"),
-            format!("r={nonce},s=AAAA,i=-1"),
-            format!("r={nonce},s=AAAA,i=99999999999"),
-            "r=another,s=AAAA,i=1".into(),
-        ] {
-            assert!(run(scram.answer(message.as_bytes())).is_err(), "{message}");
-        }
     }
 }

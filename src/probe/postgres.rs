@@ -53,11 +53,7 @@ async fn select_one(url: &PostgresUrl, limit: Duration) -> Result<(), Trouble> {
     let connector = Connector::new(url, APPLICATION_NAME).map_err(Trouble::Refused)?;
     let ended = Arc::new(Notify::new());
     let login = connector.connect(limit, Some(&ended)).await?;
-    login
-        .client
-        .simple_query("SELECT 1")
-        .await
-        .map_err(|error| Trouble::from(&error))?;
+    login.first_row("SELECT 1", 1).await?;
     // Say goodbye, or the server's log has an unexpected end of the connection for every probe.
     drop(login);
     let _ = tokio::time::timeout(GOODBYE, ended.notified()).await;

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::key::{EQUALS, Key};
-use crate::database::connect::{Connector, Login, first_row};
+use crate::database::connect::{Connector, Login};
 use crate::database::diagnosis::Trouble;
 use crate::database::once::literal;
 use crate::sys;
@@ -92,7 +92,7 @@ impl Session {
 
     /// Whether the connection is over.
     pub(super) fn has_ended(&self) -> bool {
-        self.login.client.is_closed()
+        self.login.has_ended()
     }
 
     /// Whether a migration could write here.
@@ -201,10 +201,8 @@ impl Session {
     /// The first `columns` values of the first row.
     pub(super) async fn row(&self, query: &str, columns: usize) -> Result<Vec<String>, Trouble> {
         let end = Instant::now() + time_left(self.end);
-        match timeout_at(end, first_row(&self.login.client, query, columns)).await {
-            Ok(answer) => answer.map_err(|error| Trouble::from(&error)),
-            Err(_) => Err(silent()),
-        }
+        let answer = timeout_at(end, self.login.first_row(query, columns)).await;
+        answer.unwrap_or_else(|_| Err(silent()))
     }
 
     /// The first value of the first row; nothing when there is none.

@@ -151,6 +151,7 @@ pub fn parse(arguments: &[OsString]) -> Result<Asked, Failure> {
     let mut typed = Typed::nothing(mode);
     if let Some(operands) = plain_operands(mode, arguments) {
         typed.operands = operands.to_vec();
+        refuse_empty(&typed)?;
         return Ok(Asked::Work(typed));
     }
     let program = OsString::from(mode.name());
@@ -164,6 +165,7 @@ pub fn parse(arguments: &[OsString]) -> Result<Asked, Failure> {
             for option in options_of(mode) {
                 typed.values[option.opt as usize] = take(&mut matches, option);
             }
+            refuse_empty(&typed)?;
             Ok(Asked::Work(typed))
         }
         Err(error) => match error.kind() {
@@ -176,6 +178,31 @@ pub fn parse(arguments: &[OsString]) -> Result<Asked, Failure> {
             _ => Err(usage_failure(mode, &error)),
         },
     }
+}
+
+/// What a shell makes of `--wait "$UNSET"` is no wait: it must not pass as one. COMMAND's arguments are its own.
+fn refuse_empty(typed: &Typed) -> Result<(), Failure> {
+    let refused = |what: &str| {
+        Err(Failure::failed(format!(
+            "{what}: it is empty: give it a value, or leave it out"
+        )))
+    };
+    for option in options_of(typed.mode) {
+        let is_empty = |value: &OsString| match option.kind {
+            Kind::Switch => false,
+            Kind::Value => value.is_empty(),
+            Kind::List(split) => split.items(value).next().is_none(),
+        };
+        if typed.values(option.opt).iter().any(is_empty) {
+            return refused(&option.typed_name());
+        }
+    }
+    let has_targets = matches!(typed.mode, Mode::Wait | Mode::Healthcheck);
+    let is_empty = |target: &OsString| Split::Words.items(target).next().is_none();
+    if has_targets && typed.operands.iter().any(is_empty) {
+        return refused("TARGET");
+    }
+    Ok(())
 }
 
 /// `portero -v wait` is meant for the subcommand, and no program is called so; with `--` before it, it is one.

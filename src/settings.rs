@@ -59,19 +59,20 @@ impl Settings<'_> {
     /// One value, expanded, or the option's default. One that vanished through `:-` was not given.
     ///
     /// # Errors
-    /// What expansion says.
+    /// What expansion says; a value that is empty otherwise.
     pub fn value(&self, opt: Opt) -> Result<Option<OsString>, Failure> {
-        let default = || OPTIONS[opt as usize].default.into();
-        let value = self.expanded(opt)?.unwrap_or_else(default);
-        Ok(Some(value).filter(|text| !text.is_empty()))
-    }
-
-    fn expanded(&self, opt: Opt) -> Result<Option<OsString>, Failure> {
-        let Some(text) = self.raw(opt).pop() else {
-            return Ok(None);
-        };
-        let value = expand(&text, self.environment).map_err(|error| self.invalid(opt, &error))?;
-        Ok(Some(value.text).filter(|_| !value.vanished))
+        if let Some(text) = self.raw(opt).pop() {
+            let value = expand(&text, self.environment);
+            let value = value.map_err(|error| self.invalid(opt, &error))?;
+            if !value.vanished && value.text.is_empty() {
+                return Err(self.invalid(opt, "it is empty: give it a value, or leave it out"));
+            }
+            if !value.vanished {
+                return Ok(Some(value.text));
+            }
+        }
+        let default = OPTIONS[opt as usize].default;
+        Ok(Some(default.into()).filter(|_| !default.is_empty()))
     }
 
     /// One value that must be text.
@@ -89,11 +90,7 @@ impl Settings<'_> {
     /// Anything but a duration.
     pub fn limit(&self, opt: Opt) -> Result<Option<Duration>, Failure> {
         match self.text(opt)? {
-            None if self.expanded(opt)?.is_none() => Ok(None),
-            None => Err(self.invalid(
-                opt,
-                "it is empty: say 'none' for no limit, or a real time such as 5s",
-            )),
+            None => Ok(None),
             // Every tool means the same by it here.
             Some(text)
                 if opt == Opt::StopDelay && parse_duration(&text) == Some(Duration::ZERO) =>
@@ -176,6 +173,9 @@ impl Settings<'_> {
                 let expanded = chain.into_iter().map(|words| self.expand_words(opt, words));
                 let mut chain = expanded.collect::<Result<Vec<_>, _>>()?;
                 chain.retain(|command| !command.is_empty());
+                if chain.iter().any(|command| command[0].is_empty()) {
+                    return Err(self.invalid(opt, "the name of a program is empty"));
+                }
                 chains.extend(Some(chain).filter(|chain| !chain.is_empty()));
             }
         }
@@ -244,21 +244,7 @@ impl Settings<'_> {
 }
 
 fn split_items(text: &OsStr, split: Split) -> Vec<OsString> {
-    let is_separator = |byte: &u8| match split {
-        Split::Words => byte.is_ascii_whitespace(),
-        Split::Commas => byte.is_ascii_whitespace() || *byte == b',',
-        Split::Lines => *byte == b'\n',
-        Split::Commands => false,
-    };
-    let items = text.as_bytes().split(is_separator).map(|item| match split {
-        // The other half of a line end of Windows.
-        Split::Lines => item.strip_suffix(b"\r").unwrap_or(item),
-        _ => item,
-    });
-    items
-        .filter(|item| !item.is_empty())
-        .map(|item| OsStr::from_bytes(item).to_os_string())
-        .collect()
+    split.items(text).map(OsStr::to_os_string).collect()
 }
 
 fn parse_limit(text: &str) -> Result<Option<Duration>, String> {

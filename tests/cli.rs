@@ -193,6 +193,37 @@ fn a_usage_error_is_one_line_and_125_and_starts_nothing() {
         (&["--no-lock", "--migrate", "'open"], &[], "not closed"),
         (&["--no-lock", "--migrate", "true && "], &[], "&&"),
         (&["--log-level", "loud"], &[], "loud"),
+        (&["--wait", ""], &[], "--wait: it is empty"),
+        (&["--database", ""], &[], "--database: it is empty"),
+        (
+            &["--no-lock", "--migrate", ""],
+            &[],
+            "--migrate: it is empty",
+        ),
+        (&["--user", ""], &[], "--user: it is empty"),
+        (&["--skip", ""], &[], "--skip: it is empty"),
+        // Empty through a plain ${NAME}, which is not through :-.
+        (
+            &["--database", "${X}"],
+            &[("X", "")],
+            "--database: it is empty",
+        ),
+        (
+            &[],
+            &[("PORTERO_DATABASE", "${X}"), ("X", "")],
+            "PORTERO_DATABASE: it is empty",
+        ),
+        (
+            &["--stop-timeout", "${X}"],
+            &[("X", "")],
+            "--stop-timeout: it is empty",
+        ),
+        (&["--wait", "${X}"], &[("X", "")], "--wait: "),
+        (
+            &["--no-lock", "--migrate", "${X}"],
+            &[("X", "")],
+            "--migrate: the name of a program is empty",
+        ),
         (&[], &[("PORTERO_EXPAND_ARGS", "maybe")], "maybe"),
     ];
     for (arguments, environment, named) in table {
@@ -230,7 +261,10 @@ fn without_a_command_there_is_one_line_and_125() {
 
 #[test]
 fn the_other_commands_refuse_in_the_same_way() {
-    let table: [(&[&str], i32); 9] = [
+    let table: [(&[&str], i32); 12] = [
+        (&["wait", ""], 125),
+        (&["wait", "127.0.0.1:1", ""], 125),
+        (&["healthcheck", ""], 1),
         (&["wait", "--nope"], 125),
         (&["wait"], 125),
         (&["wait", "gopher://nowhere"], 125),

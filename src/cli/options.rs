@@ -82,6 +82,26 @@ pub enum Split {
 }
 
 impl Split {
+    /// The items of a list in one text. Commands, whose quotes count, come as one.
+    pub fn items(self, text: &OsStr) -> impl Iterator<Item = &OsStr> {
+        let is_separator = move |byte: &u8| match self {
+            Self::Words => byte.is_ascii_whitespace(),
+            Self::Commas => byte.is_ascii_whitespace() || *byte == b',',
+            Self::Lines => *byte == b'\n',
+            Self::Commands => false,
+        };
+        let items = text
+            .as_bytes()
+            .split(is_separator)
+            .map(move |item| match self {
+                // The other half of a line end of Windows.
+                Self::Lines => item.strip_suffix(b"\r").unwrap_or(item),
+                _ => item,
+            });
+        let items = items.filter(|item| !item.trim_ascii().is_empty());
+        items.map(OsStr::from_bytes)
+    }
+
     /// What joins two items so that they split again.
     pub fn separator(self) -> &'static str {
         match self {

@@ -80,6 +80,47 @@ fn lists_gather_and_single_values_take_the_last() {
     assert_eq!(run.values(Opt::WaitTimeout).last().unwrap(), "2s");
 }
 
+/// What a shell makes of `--wait "$UNSET"` must not start anything without the wait.
+#[test]
+fn a_value_that_is_typed_as_nothing_is_a_usage_error_for_every_option_that_takes_one() {
+    let refused = |mode: Mode, rest: &[&str]| {
+        let subcommand = mode.name().strip_prefix("portero ");
+        let line = subcommand.iter().chain(rest).map(OsString::from);
+        match parse(&line.collect::<Vec<_>>()) {
+            Err(failure) => failure.message,
+            Ok(asked) => panic!("{mode:?} {rest:?}: {asked:?}"),
+        }
+    };
+    let mut count = 0;
+    for mode in [Mode::Run, Mode::Wait, Mode::Migrate, Mode::Healthcheck] {
+        for option in options_of(mode).filter(|option| option.kind != Kind::Switch) {
+            let name = option.typed_name();
+            let message = format!("{name}: it is empty: give it a value, or leave it out");
+            let mut nothings = vec![""];
+            if let Kind::List(split) = option.kind {
+                nothings.extend([" ", "\n\r\n\t"]);
+                nothings.extend((split == Split::Commas).then_some(" , "));
+            }
+            for nothing in nothings {
+                assert_eq!(refused(mode, &[&name, nothing, "--", "x"]), message);
+            }
+            assert_eq!(refused(mode, &[&format!("{name}="), "--", "x"]), message);
+            // Beside others of a list, too.
+            if option.kind != Kind::Value {
+                assert_eq!(refused(mode, &[&name, "x", &name, "", "--", "x"]), message);
+            }
+            count += 1;
+        }
+    }
+    assert!(count > 40, "{count}");
+    for mode in [Mode::Wait, Mode::Healthcheck] {
+        for operands in [&[""][..], &["db:5432", ""], &["--", " ", "db:5432"]] {
+            let message = "TARGET: it is empty: give it a value, or leave it out";
+            assert_eq!(refused(mode, operands), message);
+        }
+    }
+}
+
 #[test]
 fn a_usage_error_is_one_line_and_repeats_no_value() {
     let lines = [

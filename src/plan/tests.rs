@@ -190,7 +190,7 @@ fn a_usage_error_names_where_it_was_made() {
             "there is no COMMAND: say what to run, e.g. portero -- uvicorn main:app (see 'portero --help')",
         ),
         (
-            &["--user", "", "x"],
+            &["--user", "${UNSET:-}", "x"],
             &[],
             "--user: it is empty: user, user:group, uid or uid:gid",
         ),

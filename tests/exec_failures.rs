@@ -358,3 +358,51 @@ fn arguments_that_are_too_long_are_126() {
         .assert_one_error_line()
         .assert_stderr_contains("true: Argument list too long");
 }
+
+/// What a shell would have made of it: one string that is a whole command line, and a variable without braces.
+#[test]
+fn a_name_that_only_a_shell_would_understand_is_refused_with_what_to_write() {
+    let words = "give each word by itself, not all in one pair of quotes";
+    let braces = "no shell expands a $ here: write ${NAME}";
+    let arguments = "and for COMMAND --expand-args";
+    let target = "or the variable's NAME alone";
+    let migrate = |command| vec!["--no-lock", "--migrate", command, "true"];
+    let table = [
+        (vec!["--", "sh -c 'echo hi'"], 127, vec![words]),
+        (vec!["--", "/bin/sh -c true"], 127, vec![words]),
+        (vec!["--", "uvicorn\tmain:app"], 127, vec![words]),
+        (vec!["--", "$APP"], 127, vec![braces, arguments]),
+        (vec!["--", "/opt/$APP/run"], 127, vec![braces, arguments]),
+        (vec!["--", "${APP} serve"], 127, vec![braces, words]),
+        (migrate("'alembic upgrade head'"), 127, vec![words]),
+        (migrate("$MIGRATE"), 127, vec![braces]),
+        (
+            vec!["--wait", "$DB", "--", "true"],
+            125,
+            vec![braces, target],
+        ),
+        (vec!["--database", "$DB", "--", "true"], 125, vec![braces]),
+        (vec!["--user", "$USER", "--", "true"], 125, vec![braces]),
+        (vec!["wait", "db:$PORT"], 125, vec![braces]),
+        (vec!["healthcheck", "$HEALTH"], 1, vec![braces, target]),
+        (
+            vec!["healthcheck", "http://localhost:$PORT/"],
+            1,
+            vec![braces],
+        ),
+    ];
+    for (arguments, code, says) in table {
+        let finished = Run::portero().args(&arguments).finish();
+        finished.assert_exit(code);
+        for words in says {
+            finished.assert_stderr_contains(words);
+        }
+        let line = finished.stderr.lines().last().unwrap();
+        assert!(code != 1 || line.len() < 200, "{finished}");
+    }
+    // What is not found without any of it is told as before.
+    let plain = Run::portero().args(["--", "no-such-program"]).finish();
+    plain
+        .assert_exit(127)
+        .assert_stderr("portero: no-such-program: not found in any directory of PATH\n");
+}

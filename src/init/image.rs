@@ -8,7 +8,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::exit::{Exit, Failure};
+use crate::redaction::shown;
 use crate::setup::environment::{Environment, c_string};
+use crate::setup::expand;
 use crate::sys::{ExecError, Image};
 
 /// Where commands are looked for when PATH is unset (`execvp(3)`).
@@ -66,7 +68,12 @@ pub fn failure(image: &Image, error: ExecError) -> Failure {
         OsString::from_vec(name.as_bytes().to_vec())
     });
     let is_path = name.as_bytes().contains(&b'/');
-    let name = name.display();
+    let hints = hints(&name);
+    let name = if name.as_bytes().iter().any(u8::is_ascii_control) {
+        shown(&name)
+    } else {
+        name.display().to_string()
+    };
     let candidate = image
         .candidates
         .get(error.candidate.unwrap_or_default())
@@ -82,10 +89,10 @@ pub fn failure(image: &Image, error: ExecError) -> Failure {
                 "{}: its interpreter {interpreter} does not exist in this image",
                 path.display()
             )),
-            None if is_path => Failure::new(Exit::NotFound, format!("{name}: not found")),
+            None if is_path => Failure::new(Exit::NotFound, format!("{name}: not found{hints}")),
             None => Failure::new(
                 Exit::NotFound,
-                format!("{name}: not found in any directory of PATH"),
+                format!("{name}: not found in any directory of PATH{hints}"),
             ),
         },
         libc::EACCES => cannot(&format!("{}: {}", path.display(), why_refused(path))),
@@ -100,6 +107,20 @@ pub fn failure(image: &Image, error: ExecError) -> Failure {
             nix::errno::Errno::from_raw(errno).desc()
         )),
     }
+}
+
+/// What to write instead of a name that only a shell would have understood.
+fn hints(name: &OsStr) -> String {
+    let mut hints = String::new();
+    if name.as_bytes().iter().any(u8::is_ascii_whitespace) {
+        hints +=
+            "; it has white space in it: give each word by itself, not all in one pair of quotes";
+    }
+    let variable = expand::hint(name);
+    if !variable.is_empty() {
+        hints = format!("{hints}{variable}, and for COMMAND --expand-args");
+    }
+    hints
 }
 
 fn cannot(message: &str) -> Failure {

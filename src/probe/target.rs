@@ -16,7 +16,7 @@ pub(super) use self::redis::RedisUrl;
 use crate::database::url::PostgresUrl;
 use crate::exit::Failure;
 use crate::setup::environment::Environment;
-use crate::setup::expand::is_name;
+use crate::setup::expand::{self, is_name};
 
 /// What is said of a target that nothing here can read.
 const KINDS: &str = "is not a target: it takes a postgres://, http://, https://, http+unix://, redis://, tcp://, unix:// or file:// URL, \
@@ -50,8 +50,13 @@ impl Target {
     /// variable's value.
     pub fn parse(text: &OsStr, env: &Environment) -> Result<Self, Failure> {
         let Some(name) = text.to_str().filter(|text| is_name(text)) else {
-            let kind = Kind::parse(text, env, true)
-                .map_err(|why| Failure::failed(format!("target {}: {why}", presentable(text))))?;
+            let kind = Kind::parse(text, env, true).map_err(|why| {
+                let hint = match expand::hint(text) {
+                    "" => String::new(),
+                    hint => format!("{hint}, or the variable's NAME alone"),
+                };
+                Failure::failed(format!("target {}: {why}{hint}", presentable(text)))
+            })?;
             return Ok(Self {
                 variable: None,
                 kind,

@@ -47,6 +47,19 @@ pub fn expand(text: &OsStr, environment: &Environment) -> Result<Expanded, Strin
     })
 }
 
+/// What to say behind the error of a text with a shell's `$NAME` in it, or a `${NAME}` that stayed as it was.
+pub fn hint(text: &OsStr) -> &'static str {
+    let mut pairs = text.as_bytes().windows(2);
+    let is_variable = |pair: &[u8]| {
+        pair[0] == b'$' && (pair[1].is_ascii_alphabetic() || b"_{".contains(&pair[1]))
+    };
+    if pairs.any(is_variable) {
+        "; no shell expands a $ here: write ${NAME}"
+    } else {
+        ""
+    }
+}
+
 /// The names that `text` may be expanded with.
 pub fn references(text: &OsStr) -> Vec<String> {
     let (mut rest, mut names) = (text.as_bytes(), Vec::new());

@@ -3,9 +3,10 @@
 //! Other droppers take `-1`, an empty name or 4294967296 for root. Here uid 0 is reached by `root` and by `0`, and by
 //! nothing else.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStringExt;
 
+use super::expand;
 use crate::redaction::shown;
 
 /// Who to become.
@@ -68,7 +69,7 @@ pub fn resolve(spec: &str, passwd: &[u8], group: &[u8]) -> Result<Credentials, S
     } else {
         let known = User::find(passwd, |entry| entry.name == user.as_bytes());
         known.ok_or_else(|| {
-            format!("there is no user '{user}' in /etc/passwd: add it in the Dockerfile, or use a numeric uid:gid")
+            format!("there is no user '{user}' in /etc/passwd: add it in the Dockerfile, or use a numeric uid:gid{}", expand::hint(OsStr::new(user)))
         })?
     };
     if entry.uid == 0 && !asks_for_root(spec) {

@@ -45,10 +45,15 @@ fn run(url: &str, migrations: &Migrations, name: &str) -> Run {
 
 /// A shell as PID 1, so that what is orphaned there is left alone, and ends with the test.
 fn beside_a_shell(url: &str, migrations: &Migrations, options: &str) -> Process {
+    let script = migrations.script();
+    let migrate = format!("migrate {options} -- {} one", script.display());
+    below_a_shell(url, &migrate)
+}
+
+fn below_a_shell(url: &str, arguments: &str) -> Process {
     let line = format!(
-        "{} migrate --database DATABASE_URL {options} -- {} one & while :; do sleep 1000; done",
-        portero().display(),
-        migrations.script().display()
+        "PORTERO_DATABASE=DATABASE_URL {} {arguments} & while :; do sleep 1000; done",
+        portero().display()
     );
     Run::program("/bin/sh")
         .pid1()
@@ -97,6 +102,46 @@ fn whoever_is_killed_the_next_migration_starts_after_the_last_process_of_this_on
         migrations.until_log("begin two");
         migrations.touch("go");
         two.wait().assert_exit(0);
+        migrations.assert_alone();
+    }
+}
+
+#[test]
+fn an_init_that_is_killed_below_another_one_has_its_migration_stopped_with_the_lock_kept_to_its_end()
+ {
+    let server = Postgres::start();
+    let url = server.url(&server.create_db());
+    let bodies = [
+        // Takes its time over SIGTERM, of which it hears but once.
+        "trap 'echo stopping >> log; touch stopping; until [ -e go ]; do echo \"tick $1\" >> log; sleep 0.02; done; exit 1' TERM; \
+         until [ -e go ]; do sleep 0.02; done"
+            .to_owned(),
+        // One of it is deaf, and is killed with the rest when the time is up.
+        family(),
+        WRAPPER.to_owned(),
+    ];
+    for body in bodies {
+        let migrations = Migrations::new(&body);
+        let script = migrations.script();
+        let options = format!(
+            "--stop-timeout 3s --migrate '{} one' -- echo command",
+            script.display()
+        );
+        let shell = below_a_shell(&url, &options);
+        migrations.until_log("begin one");
+        kill_9(&shell, Role::Init);
+        if body.contains("stopping") {
+            migrations.until_log("stopping");
+            assert!(stays_held(&server), "free while it cleans up");
+            migrations.touch("go");
+        }
+        let two = migrate(&url, &migrations, "two").start();
+        migrations.until_log("begin two");
+        for role in [Role::Stage, Role::Leader, Role::Survivor] {
+            assert!(pids_of(&shell, role).is_empty(), "{role:?} is left{shell}");
+        }
+        migrations.touch("go");
+        two.wait_at_most(common::DEADLINE);
         migrations.assert_alone();
     }
 }

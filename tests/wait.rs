@@ -10,6 +10,7 @@
 
 mod common;
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::thread;
@@ -17,8 +18,9 @@ use std::time::Duration;
 
 use common::postgres::PASSWORD;
 use common::server::{http_answer, unused_port};
-use common::{DEADLINE, Postgres, Run, Server, TempDir, poll_until};
-use nix::sys::signal::Signal;
+use common::{DEADLINE, Postgres, Run, Server, TempDir, poll_until, portero, process};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 #[test]
 fn a_database_that_comes_late_is_waited_for_and_then_command_starts() {
@@ -300,6 +302,29 @@ fn wait_as_pid_1_ends_by_a_stop_signal() {
             process.wait().assert_exit(code);
         }
     }
+}
+
+#[test]
+fn a_wait_whose_init_is_killed_below_another_one_ends_too() {
+    let directory = TempDir::new();
+    let line = format!(
+        "{} --wait file://{} -- true & while :; do sleep 1000; done",
+        portero().display(),
+        directory.join("missing").display()
+    );
+    let mut shell = Run::program("/bin/sh").pid1().args(["-c", &line]).start();
+    shell.until_stderr("waiting for");
+    let with = |second: &str| {
+        let line = |pid: &i32| fs::read_to_string(format!("/proc/{pid}/cmdline"));
+        let is_it = |line: String| line.split('\0').nth(1) == Some(second);
+        let mut pids = process::tree(shell.pid_if_any());
+        pids.retain(|pid| line(pid).is_ok_and(is_it));
+        pids
+    };
+    assert_eq!(with("wait").len(), 1, "{shell}");
+    kill(Pid::from_raw(with("--wait")[0]), Signal::SIGKILL).unwrap();
+    let gone = poll_until(DEADLINE, || with("wait").is_empty().then_some(()));
+    assert!(gone.is_some(), "{shell}");
 }
 
 #[test]

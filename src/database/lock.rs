@@ -36,8 +36,9 @@
 //! - One session has the lock: the server's own affair.
 //! - No migration starts but with the lock shown as its own by the server.
 //! - When portero alone is killed, the lock stays as long as one process of the migration has the connection's
-//!   socket, which all inherit; and portero kills none of them alone. So there is no parent-death signal: it would
-//!   kill a wrapper that alone still has the socket, and free the lock beside a living grandchild.
+//!   socket, which all inherit; and portero kills none of them alone. So no migration has a parent-death signal: it
+//!   would kill a wrapper that alone still has the socket, and free the lock beside a living grandchild. The stage that
+//!   holds the lock has one: when its init is killed it stops the migration, as it does on any stop.
 //! - After a silent cut the loser is killed within 25 s, and the server frees the lock after 30 s (`SETTINGS`).
 //!
 //! # What can't be

@@ -31,10 +31,13 @@ pub fn prepare(command: &[OsString], environment: Environment) -> Result<Image, 
             .map(|argument| c_string(&[argument.as_bytes()]))
             .collect(),
         environment: environment.into_entries(),
+        ends_with_parent: false,
     })
 }
 
-/// A stage: portero itself under another command. /proc/self/exe works under any name and directory.
+/// A stage: portero itself under another command. /proc/self/exe works under any name and directory. When its init is
+/// killed below another one, so that nobody is left to supervise it, that is a stop: a migration is ended from its top,
+/// and keeps its lock to its end.
 pub fn prepare_own(subcommand: &str, environment: Environment) -> Image {
     Image {
         candidates: [c_string(&[b"/proc/self/exe"])]
@@ -43,6 +46,7 @@ pub fn prepare_own(subcommand: &str, environment: Environment) -> Image {
             .collect(),
         arguments: vec![c_string(&[b"portero"]), c_string(&[subcommand.as_bytes()])],
         environment: environment.into_entries(),
+        ends_with_parent: true,
     }
 }
 

@@ -20,6 +20,8 @@ pub struct Image {
     pub arguments: Vec<CString>,
     /// `NAME=VALUE`, each.
     pub environment: Vec<Cow<'static, CStr>>,
+    /// Whether it gets SIGTERM when portero has gone (`prctl(2)`, `PR_SET_PDEATHSIG`).
+    pub ends_with_parent: bool,
 }
 
 /// Why an image was not executed.
@@ -45,6 +47,8 @@ struct Launch {
     environment: Vec<*const c_char>,
     job: Option<Job>,
     inherited: Option<RawFd>,
+    /// portero's pid, for a child that ends with it.
+    parent: Option<i32>,
     error: UnsafeCell<ExecError>,
 }
 
@@ -63,6 +67,9 @@ impl Launch {
             environment: pointers(image.environment.iter().map(AsRef::as_ref)),
             job,
             inherited,
+            parent: image
+                .ends_with_parent
+                .then(|| std::process::id().cast_signed()),
             error: UnsafeCell::new(ExecError {
                 candidate: None,
                 errno: UNTOUCHED,
@@ -179,6 +186,15 @@ extern "C" fn become_image(launch: *mut c_void) -> c_int {
     if let Some(descriptor) = launch.inherited {
         // SAFETY: takes integers; the descriptor's flags are the child's own, for its table is a copy.
         unsafe { libc::fcntl(descriptor, libc::F_SETFD, 0) };
+    }
+    if let Some(parent) = launch.parent {
+        // SAFETY: takes integers. Who has gone before the first line signals nobody.
+        unsafe {
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
+            if libc::getppid() != parent {
+                libc::_exit(128 + libc::SIGTERM);
+            }
+        }
     }
     return_inherited_signals();
     let error = launch.execute();

@@ -1,7 +1,7 @@
 //! What is meant: the typed plans that the command line and the environment come to. Made purely: nothing here reads a
 //! file, asks the system, or prints.
 
-use std::ffi::OsString;
+use std::ffi::{CStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -69,6 +69,15 @@ impl Stage {
         match self {
             Self::Wait => "wait",
             Self::Migrate => "migrate",
+        }
+    }
+
+    /// What the init is called (`PR_SET_NAME`) as long as it runs this stage, so that a health check can tell the stage
+    /// from any other process that has its name. The kernel takes 15 bytes.
+    pub fn init_name(self) -> &'static CStr {
+        match self {
+            Self::Wait => c"portero-wait",
+            Self::Migrate => c"portero-migrate",
         }
     }
 }

@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 
 use common::server::unused_port;
 use common::{DEADLINE, Finished, Run, TempDir, Terminal, portero, process, tool};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 /// A health check of a port that refuses, run in the namespace as `docker exec` would, by this user.
 fn healthcheck_beside(container: i32, uid: u32, options: &[&str]) -> Finished {
@@ -120,6 +121,26 @@ fn a_target_that_answers_is_healthy_whatever_portero_does() {
         .assert_stdout_contains(&format!("healthy: {answers}"));
     container.signal(Signal::SIGTERM);
     container.wait().assert_exit(143);
+}
+
+#[test]
+fn an_orphan_that_calls_itself_a_stage_of_porteros_makes_nobody_live() {
+    let directory = TempDir::new();
+    for name in ["portero", "exe"] {
+        let link = directory.join(name);
+        std::os::unix::fs::symlink(portero(), &link).unwrap();
+        let orphan = format!(
+            "PORTERO_NO_LOCK=1 PORTERO_MIGRATE='sleep 1000' exec -a portero {} migrate",
+            link.display()
+        );
+        let line = format!("(setsid bash -c \"{orphan}\" &); echo started; exec sleep 1000");
+        let mut container = Run::as_pid1().args(["--", "bash", "-c", &line]).start();
+        container.until_stdout("started");
+        container.until_stderr("migration 1 of 1: sleep");
+        healthcheck_beside(container.pid(), 0, &["--live"])
+            .assert_exit(1)
+            .assert_stderr_contains("connection refused");
+    }
 }
 
 #[test]
@@ -261,9 +282,10 @@ fn in_a_shared_pid_namespace_only_the_containers_own_portero_counts() {
                 .assert_exit(1)
                 .assert_stderr_contains("connection refused");
         }
-        // What is left of a wait whose init was killed is nobody's.
+        // What is left of a wait whose init was killed is nobody's. One that is stopped does not end with it.
         let stage = process::children(init)[0];
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(init), Signal::SIGKILL).unwrap();
+        kill(Pid::from_raw(stage), Signal::SIGSTOP).unwrap();
+        kill(Pid::from_raw(init), Signal::SIGKILL).unwrap();
         let status = || std::fs::read_to_string(format!("/proc/{stage}/status")).unwrap();
         let is_init = |parent: String| parent.trim() == init.to_string();
         let orphaned = || !is_init(process::field(&status(), "PPid").unwrap());
@@ -273,7 +295,7 @@ fn in_a_shared_pid_namespace_only_the_containers_own_portero_counts() {
             left.assert_exit(1)
                 .assert_stderr_contains("connection refused");
         }
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(stage), Signal::SIGKILL).unwrap();
+        kill(Pid::from_raw(stage), Signal::SIGKILL).unwrap();
         waiting.wait();
         std::fs::remove_file(&started).unwrap();
     }

@@ -3,7 +3,8 @@
 //! A stage is `portero wait` or `portero migrate`, started by an init of portero's as the leader of a process group of
 //! its own, or on a terminal (`docker run -t`) in the init's group. The init is the container's first process, or under
 //! `docker run --init` that one's child. What somebody starts in the container beside it (`docker exec`) is not below
-//! the first process, and no reason to call the container healthy.
+//! the first process, and no reason to call the container healthy. Its orphan is, and so is COMMAND's: they are told by
+//! the init's own name, which is the stage's as long as it runs, and which no other process can give it.
 //!
 //! The PID namespace may be shared (Kubernetes' `shareProcessNamespace`, `docker run --pid`): then PID 1 is of another
 //! container or the host's, a container's first process is the one whose parent is outside of it, and a neighbour's
@@ -77,15 +78,17 @@ fn find(proc: &Path, now: Duration) -> Option<Progress> {
         if found.name != BY_LINK && !is_portero(&found.name) {
             continue;
         }
-        let Some(init) = stat(proc, &found.parent).filter(|init| is_portero(&init.name)) else {
+        let Some(init) = stat(proc, &found.parent) else {
             continue;
         };
+        let is_marked = |stage: &Stage| stage.init_name().to_bytes() == init.name.as_bytes();
         let is_job = found.group == pid || found.group == init.group;
         let is_inits = || {
             let init = own.is_first(&found.parent) || own.is_first(&init.parent);
             init && own.holds(pid) && own.holds(&found.parent)
         };
-        if let Some(stage) = stage(proc, pid).filter(|_| is_job && is_inits()) {
+        let is_stage = |stage: &Stage| is_marked(stage) && is_job && is_inits();
+        if let Some(stage) = stage(proc, pid).filter(is_stage) {
             let age = now.saturating_sub(found.started);
             return Some(Progress { stage, age });
         }

@@ -62,9 +62,15 @@ fn prepare(plan: &mut RunPlan) -> Result<(), Failure> {
     let map = &plan.supervision.map;
     let stops = setup::helper::Stops::Taken(map);
     setup::become_user(&plan.identity, &mut plan.environment, stops)?;
+    if plan.stages.is_empty() {
+        return Ok(());
+    }
+    let name = prctl::get_name();
     for stage in &plan.stages {
+        let _ = prctl::set_name(stage.init_name());
         run_stage(*stage, plan)?;
     }
+    let _ = prctl::set_name(name.as_deref().unwrap_or(c"portero"));
     Ok(())
 }
 

@@ -42,8 +42,9 @@ const MIGRATE: &str = "portero\0migrate\0";
 
 #[test]
 fn a_stage_is_the_job_of_an_init_of_porteros() {
-    let init = ("portero", "1", "0", "1", "/portero\0--\0uvicorn\0");
-    let waits = [init, ("exe", "7", "1", "7", "portero\0wait\0")];
+    let init = ("portero-migrate", "1", "0", "1", "/portero\0--\0uvicorn\0");
+    let waiting = ("portero-wait", "1", "0", "1", "/portero\0--\0uvicorn\0");
+    let waits = [waiting, ("exe", "7", "1", "7", "portero\0wait\0")];
     assert_eq!(
         found(&waits).as_deref(),
         Some("portero is still waiting (1m40s)")
@@ -56,16 +57,11 @@ fn a_stage_is_the_job_of_an_init_of_porteros() {
     // docker run -t: it stays in the foreground with the init.
     assert_eq!(found(&[init, ("exe", "7", "1", "1", MIGRATE)]), said);
 
-    // docker run --init; the binary may be named as the prober is.
+    // docker run --init.
     let docker_init = ("docker-init", "1", "0", "1", "/sbin/docker-init\0");
-    for name in ["portero", "prober"] {
-        let processes = [
-            docker_init,
-            (name, "7", "1", "7", "/portero\0--\0uvicorn\0"),
-            ("exe", "8", "7", "8", MIGRATE),
-        ];
-        assert_eq!(found(&processes), said, "{name}");
-    }
+    let below = ("portero-migrate", "7", "1", "7", "/portero\0--\0uvicorn\0");
+    let stage = ("exe", "8", "7", "8", MIGRATE);
+    assert_eq!(found(&[docker_init, below, stage]), said);
     // A name may hold what separates names.
     let odd = ("(a) S 1 (b", "2", "1", "2", "x\0");
     assert_eq!(found(&[init, odd, ("exe", "7", "1", "7", MIGRATE)]), said);
@@ -73,22 +69,37 @@ fn a_stage_is_the_job_of_an_init_of_porteros() {
 
 #[test]
 fn what_somebody_else_runs_is_no_stage() {
-    let init = ("portero", "1", "0", "1", "/portero\0--\0uvicorn\0");
+    let init = ("portero-migrate", "1", "0", "1", "/portero\0--\0uvicorn\0");
+    let over = ("portero", "1", "0", "1", "/portero\0--\0uvicorn\0");
     let command = ("uvicorn", "7", "1", "7", "/usr/bin/python3\0uvicorn\0");
-    let table: [(&str, &[Process<'_>]); 6] = [
+    let table: [(&str, &[Process<'_>]); 8] = [
         ("nothing", &[init, command]),
         ("docker exec", &[init, ("portero", "9", "0", "9", MIGRATE)]),
         (
             "a nested init",
             &[
                 init,
-                ("portero", "8", "0", "8", "portero\0--wait\0x:1\0bash\0"),
+                (
+                    "portero-wait",
+                    "8",
+                    "0",
+                    "8",
+                    "portero\0--wait\0x:1\0bash\0",
+                ),
                 ("exe", "9", "8", "9", "portero\0wait\0"),
             ],
         ),
         (
             "an orphan",
             &[init, command, ("portero", "9", "1", "8", MIGRATE)],
+        ),
+        (
+            "an orphan that leads a group, when the stages are over",
+            &[over, command, ("exe", "9", "1", "9", MIGRATE)],
+        ),
+        (
+            "an orphan that is another stage than the one that runs",
+            &[init, ("exe", "9", "1", "9", "portero\0wait\0")],
         ),
         (
             "typed with arguments",

@@ -6,8 +6,8 @@
 //!
 //! # States of a replica, and who may do what
 //!
-//! 1. **Away** (`waiter`): no connection, a pause of a quarter of the time waited so far, 0.1 to 10 s, 2 s at least
-//!    after 53300. At `--lock-timeout`: 124.
+//! 1. **Away** (`waiter`): no connection, a pause of a quarter of the time waited so far, 0.1 to 10 s, which shrinks to
+//!    2 s again after 40 s; 2 s at least after 53300. At `--lock-timeout`: 124.
 //! 2. **Looking** (`waiter`): a new connection. A record of `--migrate-once` ends it well; a holder sends it Away,
 //!    and so does a server that can't be migrated for now, which `--wait-timeout` limits from its first such answer:
 //!    125.

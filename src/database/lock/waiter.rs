@@ -16,12 +16,14 @@ use crate::database::diagnosis::Trouble;
 use crate::exit::Failure;
 use crate::probe::{jittered, words};
 
-/// The pause between two tries is a quarter of the time waited so far, within these bounds: a login costs the server more
-/// than a question, and nobody keeps a connection while waiting.
+/// The pause between two tries grows, for a login costs the server more than a question, and nobody keeps a connection
+/// while waiting; and it shrinks again, or who has waited long would be outrun by newcomers for as long as they come.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// The shortest pause for those whom a full server has turned away.
-const PAUSE_WHEN_FULL: Duration = Duration::from_secs(2);
+/// When the pause is longest.
+const TURN: Duration = Duration::from_secs(40);
+/// The shortest pause for those who have waited long, or whom a full server has turned away.
+const GENTLE_PAUSE: Duration = Duration::from_secs(2);
 /// Both bounds where a server waits for its promotion.
 const PAUSE_UNWRITABLE: Duration = Duration::from_secs(1);
 /// The least time for a try, where the limit leaves less.
@@ -95,12 +97,8 @@ impl Waiter<'_> {
                 Err(Setback::Retry(reason)) => {
                     let full = reason.contains(FULL);
                     self.watch.tell(reason);
-                    let least = if full {
-                        PAUSE_WHEN_FULL
-                    } else {
-                        SHORTEST_PAUSE
-                    };
-                    (self.watch.elapsed() / 4).clamp(least, LONGEST_PAUSE)
+                    let least = if full { GENTLE_PAUSE } else { SHORTEST_PAUSE };
+                    pause(self.watch.elapsed()).max(least)
                 }
             };
             let end = self.watch.end();
@@ -272,5 +270,95 @@ impl Waiter<'_> {
             "no migration lock \"{name}\" of {} within {limit}: {reason}{remedy}",
             self.wanted.url
         ))
+    }
+}
+
+/// How long to pause after a wait of this length: a quarter of it, up to `TURN`; then less and less again.
+fn pause(waited: Duration) -> Duration {
+    if waited < TURN {
+        return waited / 4;
+    }
+    let shrunk = LONGEST_PAUSE.mul_f64(TURN.div_duration_f64(waited));
+    shrunk.max(GENTLE_PAUSE)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cmp::Reverse;
+    use std::collections::BinaryHeap;
+
+    use super::*;
+
+    /// Numbers that look random, the same ones each time (Knuth's MMIX).
+    struct Random(u64);
+
+    impl Random {
+        /// Below `bound`.
+        fn below(&mut self, bound: u64) -> u64 {
+            let factor = 6_364_136_223_846_793_005;
+            self.0 = self
+                .0
+                .wrapping_mul(factor)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (self.0 >> 33) % bound
+        }
+    }
+
+    /// An hour in which newcomers keep coming, whose migrations take four fifths of the time: how long each
+    /// replica waited, in milliseconds.
+    fn waits(seed: u64) -> Vec<u64> {
+        const MIGRATION: u64 = 3300;
+        let mut random = Random(seed);
+        let (mut arrival, mut free_at, mut waits) = (0, 0, Vec::new());
+        let mut tries = BinaryHeap::new();
+        while arrival < 3_600_000 {
+            arrival += random.below(2 * MIGRATION * 5 / 4);
+            tries.push(Reverse((arrival, arrival)));
+        }
+        while let Some(Reverse((now, since))) = tries.pop() {
+            if now >= free_at {
+                free_at = now + MIGRATION;
+                waits.push(now - since);
+                continue;
+            }
+            let pause = pause(Duration::from_millis(now - since)).max(SHORTEST_PAUSE);
+            let pause = u64::try_from(pause.as_millis()).unwrap();
+            let login = 20;
+            tries.push(Reverse((
+                now + login + pause / 2 + random.below(pause / 2),
+                since,
+            )));
+        }
+        waits
+    }
+
+    #[test]
+    fn who_has_waited_long_is_not_outrun_by_newcomers_that_keep_coming() {
+        for seed in 0..20 {
+            let waits = waits(seed);
+            let longest = waits.iter().max().unwrap() / 1000;
+            assert!(
+                waits.len() > 700 && longest < 300,
+                "{longest} s of {}",
+                waits.len()
+            );
+        }
+    }
+
+    #[test]
+    fn a_pause_grows_to_ten_seconds_and_shrinks_to_two() {
+        let table = [
+            (0, 0),
+            (1, 250),
+            (20, 5000),
+            (40, 10_000),
+            (80, 5000),
+            (200, 2000),
+            (9999, 2000),
+        ];
+        for (waited, expected) in table {
+            let pause = pause(Duration::from_secs(waited)).as_millis();
+            assert_eq!(pause, expected, "after {waited} s");
+        }
     }
 }

@@ -12,6 +12,7 @@ mod common;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,7 +21,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use common::postgres::{PASSWORD, Postgres};
 use common::tls::psql;
-use common::{DEADLINE, Finished, Run, Server, TempDir};
+use common::{DEADLINE, Ended, Finished, Run, Server, TempDir};
+use nix::sys::signal::Signal;
 use ring::{digest, hmac, pbkdf2};
 
 fn healthcheck(url: &str, limit: &str) -> Finished {
@@ -60,6 +62,30 @@ fn verifier(password: &str, iterations: u32) -> String {
     )
 }
 
+/// A server that says that a password has had so many iterations, and then waits; and how often it has said so.
+fn asking_for_iterations(count: u32) -> (Server, Arc<AtomicUsize>) {
+    let said = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&said);
+    let server = Server::start(move |stream| {
+        let mut buffer = [0; 512];
+        let mut read = || {
+            let count = (&stream).read(&mut buffer).unwrap();
+            String::from_utf8_lossy(&buffer[..count]).into_owned()
+        };
+        read();
+        let _ = (&stream).write_all(b"R\0\0\0\x17\0\0\0\x0aSCRAM-SHA-256\0\0");
+        let first = read();
+        let nonce = first.split("r=").nth(1).unwrap();
+        let challenge = format!("r={nonce}more,s=AAAA,i={count}");
+        let length = u32::try_from(challenge.len() + 8).unwrap().to_be_bytes();
+        let message = [b"R", &length[..], &[0, 0, 0, 11], challenge.as_bytes()].concat();
+        let _ = (&stream).write_all(&message);
+        counter.fetch_add(1, Ordering::SeqCst);
+        let _ = (&stream).read(&mut [0]);
+    });
+    (server, said)
+}
+
 #[test]
 fn scram_of_any_number_of_iterations_that_fits_the_time_is_done_and_more_ends_in_time() {
     let server = Postgres::start();
@@ -73,30 +99,40 @@ fn scram_of_any_number_of_iterations_that_fits_the_time_is_done_and_more_ends_in
         .assert_exit(1)
         .assert_stderr_contains("(28P01)");
 
-    let endless = Server::start(|stream| {
-        let mut buffer = [0; 512];
-        let mut read = || {
-            let count = (&stream).read(&mut buffer).unwrap();
-            String::from_utf8_lossy(&buffer[..count]).into_owned()
-        };
-        read();
-        let _ = (&stream).write_all(b"R\0\0\0\x17\0\0\0\x0aSCRAM-SHA-256\0\0");
-        let first = read();
-        let nonce = first.split("r=").nth(1).unwrap();
-        let challenge = format!("r={nonce}more,s=AAAA,i=4000000000");
-        let length = u32::try_from(challenge.len() + 8).unwrap().to_be_bytes();
-        let message = [b"R", &length[..], &[0, 0, 0, 11], challenge.as_bytes()].concat();
-        let _ = (&stream).write_all(&message);
-        let _ = (&stream).read(&mut [0]);
-    });
+    let (endless, _) = asking_for_iterations(4_000_000_000);
     let url = format!(
         "postgres://u:{PASSWORD}@{}/d?sslmode=disable",
         endless.address()
     );
+    let too_many = "the password's 4000000000 iterations of SCRAM take longer than there is time";
     let started = Instant::now();
-    healthcheck(&url, "2s").assert_exit(1);
-    wait(&url).assert_exit(124);
+    healthcheck(&url, "2s")
+        .assert_exit(1)
+        .assert_stderr_contains(too_many);
+    wait(&url).assert_exit(124).assert_stderr_contains(too_many);
     assert!(started.elapsed() < Duration::from_secs(4) + DEADLINE);
+}
+
+#[test]
+fn a_stop_is_answered_while_scram_is_reckoned() {
+    let (endless, said) = asking_for_iterations(4_000_000_000);
+    let url = format!(
+        "postgres://u:{PASSWORD}@{}/d?sslmode=disable",
+        endless.address()
+    );
+    for arguments in [
+        "wait --wait-timeout 1h URL",
+        "--wait-timeout 1h --wait URL -- true",
+        "migrate --wait-timeout 1h --database URL -- true",
+    ] {
+        let before = said.load(Ordering::SeqCst);
+        let words = arguments.split(' ');
+        let mut process = Run::portero().args(words).env("URL", &url).start();
+        process.until(|_| said.load(Ordering::SeqCst) > before, "iterations");
+        process.signal(Signal::SIGTERM);
+        let finished = process.wait_at_most(DEADLINE);
+        assert_eq!(finished.ended, Ended::Code(143), "{finished}");
+    }
 }
 
 #[test]

@@ -253,7 +253,7 @@ impl<'a> Connector<'a> {
         let (stream, socket) = opened.map_err(|error| Failure::from(Trouble::from(&error)))?;
         self.check_peer(endpoint, &socket)?;
         let mut secured = secure(stream, way, &endpoint.name, self.tls.as_ref()).await?;
-        login::log_in(&mut secured, &self.credentials(endpoint)).await?;
+        login::log_in(&mut secured, &self.credentials(endpoint, end)).await?;
         // It is in already: what it is told here is for nobody.
         let mut config = Config::new();
         config.user(&self.user).ssl_mode(Negotiation::Disable);
@@ -296,7 +296,7 @@ impl<'a> Connector<'a> {
         )))
     }
 
-    fn credentials(&self, endpoint: &Endpoint<'_>) -> Credentials<'_> {
+    fn credentials(&self, endpoint: &Endpoint<'_>, end: Instant) -> Credentials<'_> {
         let named = self
             .url
             .application_name
@@ -324,6 +324,7 @@ impl<'a> Connector<'a> {
                 .password_for(&endpoint.name, endpoint.server.port, &self.user),
             methods: self.url.methods,
             binding: self.url.channel_binding,
+            end,
         }
     }
 }

@@ -13,6 +13,7 @@ use std::task::{Context, Poll, ready};
 
 use postgres_protocol::authentication::md5_hash;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
 use tokio_postgres::config::ChannelBinding;
 
 use super::diagnosis::Trouble;
@@ -35,6 +36,8 @@ pub(super) struct Credentials<'a> {
     pub(super) password: Option<String>,
     pub(super) methods: Methods,
     pub(super) binding: ChannelBinding,
+    /// When the try is over: what portero reckons by itself takes no longer.
+    pub(super) end: Instant,
 }
 
 /// A connection with TLS or without.
@@ -224,7 +227,7 @@ impl Dialogue<'_> {
         let (11, challenge) = self.next().await? else {
             return refused(BROKEN);
         };
-        let (answer, expected) = scram.answer(&challenge).await.or_else(refused)?;
+        let (answer, expected) = scram.answer(&challenge, as_whom.end).await?;
         wire::send(self.stream, b'p', &[answer.as_bytes()]).await?;
         match self.next().await? {
             (12, proof) if expected.is(&proof) => self.end().await,

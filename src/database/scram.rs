@@ -9,6 +9,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::hmac::{self, HMAC_SHA256, Key};
 use ring::rand::{SecureRandom, SystemRandom};
+use tokio::time::{Instant, timeout_at};
+
+use super::diagnosis::Trouble;
 
 /// How many iterations are done in one go: about a millisecond.
 const STRIDE: u32 = 2048;
@@ -43,11 +46,15 @@ impl<'a> Scram<'a> {
         format!("n=,r={}", self.nonce)
     }
 
-    /// Answers the server's first message.
+    /// Answers the server's first message, by `end`.
     ///
     /// # Errors
-    /// What is wrong with it, in libpq's words.
-    pub(super) async fn answer(&self, message: &[u8]) -> Result<(String, Expected), String> {
+    /// What is wrong with it, in libpq's words, or that there is too little time.
+    pub(super) async fn answer(
+        &self,
+        message: &[u8],
+        end: Instant,
+    ) -> Result<(String, Expected), Trouble> {
         let message = std::str::from_utf8(message).map_err(|_| malformed("not UTF-8"))?;
         let mut parts = message.split(',');
         let mut part = |name| {
@@ -71,7 +78,14 @@ impl<'a> Scram<'a> {
         let prepared = stringprep::saslprep(self.password);
         // As libpq: what can't be prepared is taken as it is.
         let password = prepared.as_deref().unwrap_or(self.password);
-        let salted = Key::new(HMAC_SHA256, &salted(password, &salt, iterations).await);
+        let salted = timeout_at(end, salted(password, &salt, iterations)).await;
+        let salted = salted.map_err(|_| {
+            Trouble::NotYet(format!(
+                "the password's {iterations} iterations of SCRAM take longer than there is time: more time, more CPU, \
+                 or fewer of them"
+            ))
+        })?;
+        let salted = Key::new(HMAC_SHA256, &salted);
 
         let bare = format!("c={},r={nonce}", STANDARD.encode(&self.binding));
         let all = format!("{},{message},{bare}", self.first());
@@ -99,8 +113,8 @@ impl Expected {
     }
 }
 
-fn malformed(what: &str) -> String {
-    format!("malformed SCRAM message from the server ({what})")
+fn malformed(what: &str) -> Trouble {
+    Trouble::Refused(format!("malformed SCRAM message from the server ({what})"))
 }
 
 /// `Hi()` of RFC 5802, 2.2, which is PBKDF2 of one block.
@@ -125,8 +139,12 @@ mod tests {
     use super::*;
 
     fn run<T>(future: impl Future<Output = T>) -> T {
-        let runtime = tokio::runtime::Builder::new_current_thread().build();
-        runtime.unwrap().block_on(future)
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.enable_time().build().unwrap().block_on(future)
+    }
+
+    fn later() -> Instant {
+        Instant::now() + std::time::Duration::from_mins(1)
     }
 
     /// RFC 7677, section 3, but for its user's name.
@@ -138,7 +156,8 @@ mod tests {
             nonce: "9IZ2O01zb9IgiIZ1WJ/zgpJB".into(),
         };
         let server = "r=9IZ2O01zb9IgiIZ1WJ/zgpJBjx/oIRLs02gGSHcw1KEty3eY,s=fs3IXBy7U7+IvVjZ,i=4096";
-        let (answer, expected) = run(scram.answer(server.as_bytes())).unwrap_or_else(|_| panic!());
+        let (answer, expected) =
+            run(scram.answer(server.as_bytes(), later())).unwrap_or_else(|_| panic!());
         assert_eq!(
             answer,
             "c=biws,r=9IZ2O01zb9IgiIZ1WJ/zgpJBjx/oIRLs02gGSHcw1KEty3eY,p=AmNKosjJzS31NTlQYNs5BTeQjdHdk7lOflDo5re2an8="

@@ -13,10 +13,11 @@ mod common;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::process::Command;
+use std::thread;
 
 use common::postgres::PASSWORD;
 use common::tls::TlsServer;
-use common::{DEADLINE, Ended, TempDir, poll_until, tool};
+use common::{DEADLINE, Ended, Run, TempDir, poll_until, tool};
 use nix::unistd::User;
 
 /// `openssl` with these words, in the directory.
@@ -43,6 +44,15 @@ fn make(directory: &TempDir, common_name: &str) {
         directory,
         &format!("req -x509 {p256} -nodes -keyout root.key -out root.crt -days 30 -subj /CN=root"),
     );
+    let (rsa, short) = ("-newkey rsa:2048", "-newkey rsa:1024");
+    for (name, key) in [("rsa-root", rsa), ("short-root", short)] {
+        openssl(
+            directory,
+            &format!(
+                "req -x509 {key} -nodes -keyout {name}.key -out {name}.crt -days 30 -subj /CN={name}"
+            ),
+        );
+    }
     let sign = |name: &str, ca: &str, extensions: &str, options: &str| {
         openssl(
             directory,
@@ -56,11 +66,17 @@ fn make(directory: &TempDir, common_name: &str) {
         &format!("req {p256} -nodes -keyout middle.key -out middle.csr -subj /CN=middle"),
     );
     sign("middle", "root", "-extfile ca", "");
-    let rsa = "-newkey rsa:2048";
     for (name, key, ca, extensions, options) in [
         ("v1", p256, "root", "", ""),
         ("cn-only", p256, "root", "-extfile plain", ""),
         ("rsa", rsa, "root", "-extfile named", ""),
+        ("short", short, "root", "-extfile named", ""),
+        ("by-short", p256, "short-root", "-extfile named", ""),
+        ("md5", rsa, "rsa-root", "-extfile named", "-md5"),
+        ("sha1", rsa, "root", "-extfile named", "-sha1"),
+        ("rsa-sha1", rsa, "rsa-root", "-extfile named", "-sha1"),
+        ("rsa-sha224", rsa, "rsa-root", "-extfile named", "-sha224"),
+        ("rsa-sha512", rsa, "rsa-root", "-extfile named", "-sha512"),
         ("sha224", rsa, "root", "-extfile named", "-sha224"),
         ("sha512", rsa, "root", "-extfile named", "-sha512"),
         (
@@ -114,6 +130,11 @@ fn make(directory: &TempDir, common_name: &str) {
     );
     let all = text("rsa.key") + &text("rsa.crt");
     copy("one-file", all.clone(), all);
+    copy(
+        "roots",
+        text("root.crt") + &text("rsa-root.crt") + &text("short-root.crt"),
+        String::new(),
+    );
     openssl(
         directory,
         "pkey -in rsa.key -aes256 -passout pass:secret -out encrypted.key",
@@ -124,18 +145,36 @@ fn make(directory: &TempDir, common_name: &str) {
     }
 }
 
-/// Asks both; what they do not agree on, and nothing else, must be in `known`.
-fn compare(tls: &TlsServer, user: &str, cases: &[(String, String)], known: &[String]) {
+/// Asks both; what they do not agree on, and nothing else, must be in `known`. Each refusal for a certificate's or a
+/// key's sake has some of `words`, and TLS that is given up is told.
+fn compare(tls: &TlsServer, user: &str, cases: &[(String, String)], known: &[String], words: &str) {
     let mut different = Vec::new();
     let mut report = String::new();
     for (name, parameters) in cases {
         let url = |by: &str| tls.url(user, &format!("{parameters}&application_name={name}.{by}"));
-        let (ours, theirs) = (tls.portero(&url("portero")), tls.psql(&url("psql")));
+        let (ours, theirs) = thread::scope(|scope| {
+            let theirs = scope.spawn(|| tls.psql(&url("psql")));
+            (tls.portero(&url("portero")), theirs.join().unwrap())
+        });
         let used = |by: &str| tls.used_tls(&format!("{name}.{by}"));
         let verdict = |ended: Ended, by| (ended == Ended::Code(0), used(by));
         if verdict(ours.ended, "portero") != verdict(theirs.ended, "psql") {
             different.push(name.clone());
             report += &format!("{name}{ours}{theirs}\n");
+        }
+        if used("portero") == Some(false) && parameters.starts_with("sslmode=prefer") {
+            // A health check has one line for its verdict.
+            let wait = Run::portero().args(["wait", "--wait-timeout", "20s", "URL"]);
+            tls.run(wait, &url("portero.again"))
+                .assert_exit(0)
+                .assert_stderr_contains(
+                    "the database is used without TLS, as sslmode=prefer allows: ",
+                )
+                .assert_stderr_contains(words);
+        }
+        // Under allow its line is full of what was said without TLS.
+        if ours.ended != Ended::Code(0) && !parameters.starts_with("sslmode=allow") {
+            assert!(ours.stderr.contains(words), "{name}: {words:?}?{ours}");
         }
         ours.assert_never_says(PASSWORD);
         for raw in [
@@ -158,11 +197,30 @@ fn server_certificates_of_every_kind_are_met_as_psql_does() {
     make(&tls.files, "localhost");
     let data = tls.server.socket_directory().join("data");
     let user = User::from_name("postgres").unwrap().unwrap();
-    let root = tls.file("root.crt");
+    let root = tls.file("roots.crt");
     let mut cases = Vec::new();
     let kinds = [
-        "v1", "cn-only", "rsa", "sha224", "sha512", "pss", "p384", "p521", "ed25519", "ed448",
-        "alone", "chain", "disorder", "windows",
+        "v1",
+        "cn-only",
+        "rsa",
+        "short",
+        "by-short",
+        "md5",
+        "sha1",
+        "sha224",
+        "sha512",
+        "rsa-sha1",
+        "rsa-sha224",
+        "rsa-sha512",
+        "pss",
+        "p384",
+        "p521",
+        "ed25519",
+        "ed448",
+        "alone",
+        "chain",
+        "disorder",
+        "windows",
     ];
     for kind in kinds {
         for part in ["crt", "key"] {
@@ -186,7 +244,10 @@ fn server_certificates_of_every_kind_are_met_as_psql_does() {
         assert!(shown.is_some(), "{kind}\n{}", tls.server.log());
         cases.clear();
         for (mode, with) in [
+            ("disable", ""),
+            ("allow", ""),
             ("prefer", ""),
+            ("prefer", "&sslrootcert="),
             ("require", ""),
             ("require", "&channel_binding=require"),
             ("verify-ca", "&sslrootcert="),
@@ -204,17 +265,27 @@ fn server_certificates_of_every_kind_are_met_as_psql_does() {
             // ring has no P-521 and no Ed448. Under prefer both log in, portero without TLS and with a warning.
             "p521" | "ed448" => &[
                 "prefer.0",
+                "prefer.13",
                 "require.0",
                 "require.24",
                 "verify-ca.13",
                 "verify-full.13",
             ],
             // In a chain webpki takes ECDSA with SHA-256 and SHA-384 alone, and no SHA-224.
-            "sha224" | "sha512" => &["verify-ca.13", "verify-full.13"],
+            "sha224" | "sha512" | "rsa-sha224" => &["prefer.13", "verify-ca.13", "verify-full.13"],
             _ => &[],
         };
+        let words = match kind {
+            "p521" | "ed448" => "nothing in common with portero",
+            "short" => "its key is too short (RSA takes 2048 bits)",
+            "by-short" => "by a key under 2048 bits",
+            "md5" | "sha1" | "rsa-sha1" | "sha224" | "rsa-sha224" | "sha512" => {
+                "it is signed by an algorithm that portero does not take (SHA-1, SHA-224, ECDSA with SHA-512"
+            }
+            _ => "",
+        };
         let known: Vec<_> = known.iter().map(|case| format!("{kind}.{case}")).collect();
-        compare(&tls, "postgres", &cases, &known);
+        compare(&tls, "postgres", &cases, &known, words);
     }
 }
 
@@ -224,7 +295,7 @@ fn client_certificates_of_every_kind_are_sent_as_psql_does() {
     let own = TempDir::new();
     make(&own, "with_cert");
     let data = tls.server.socket_directory().join("data");
-    fs::copy(own.join("root.crt"), data.join("root.crt")).unwrap();
+    fs::copy(own.join("roots.crt"), data.join("root.crt")).unwrap();
     tls.server.psql("postgres", "SELECT pg_reload_conf()");
     let file = |kind: &str, part: &str| own.join(format!("{kind}.{part}")).display().to_string();
     let probe = format!(
@@ -237,58 +308,58 @@ fn client_certificates_of_every_kind_are_sent_as_psql_does() {
         (finished.ended == Ended::Code(0)).then_some(())
     });
     assert!(known.is_some(), "{}", tls.server.log());
-    let kinds = [
-        "v1",
-        "cn-only",
-        "rsa",
-        "sha224",
-        "pss",
-        "p384",
-        "p521",
-        "ed25519",
-        "ed448",
-        "alone",
-        "chain",
-        "disorder",
-        "backwards",
-        "windows",
-        "one-file",
-        "encrypted",
-    ];
-    let cases: Vec<_> = kinds
-        .iter()
-        .flat_map(|kind| {
-            let (certificate, key) = (file(kind, "crt"), file(kind, "key"));
-            let own = format!("sslcert={certificate}&sslkey={key}&sslpassword=secret");
-            ["require", "prefer"]
-                .map(|mode| (format!("{kind}.{mode}"), format!("sslmode={mode}&{own}")))
-        })
-        .collect();
-    // ring signs with none of these; each is refused by its file's name.
-    let lacking = ["pss", "p521", "ed448", "encrypted"];
-    let known: Vec<_> = lacking
-        .iter()
-        .flat_map(|kind| ["require", "prefer"].map(|mode| format!("{kind}.{mode}")))
-        .collect();
-    compare(&tls, "with_cert", &cases, &known);
-    for (kind, words) in [
-        ("p521", "has a key that portero can't sign with"),
+    let cannot_sign = "has a key that portero can't sign with";
+    let refused = "the server refuses the client certificate, or misses it (sslcert and sslkey)";
+    // What is wrong with each, and whether psql takes it where portero does not, or the other way round.
+    for (kind, words, differs) in [
+        ("v1", "", false),
+        ("cn-only", "", false),
+        ("rsa", "", false),
+        ("short", cannot_sign, false),
+        ("by-short", "", false),
+        // OpenSSL's second level sends no such signature; what portero sends, the server judges.
+        ("md5", "", true),
+        ("sha1", "", true),
+        ("rsa-sha1", "", true),
+        ("rsa-sha224", "", false),
+        ("rsa-sha512", "", false),
+        ("sha224", "", false),
+        // ring signs with none of these.
+        ("pss", cannot_sign, true),
+        ("p521", cannot_sign, true),
+        ("ed448", cannot_sign, true),
+        ("p384", "", false),
+        ("ed25519", "", false),
+        ("alone", refused, false),
+        ("chain", "", false),
+        ("disorder", "", false),
+        ("backwards", "do not go together", false),
+        ("windows", "", false),
+        ("one-file", "", false),
         (
             "encrypted",
             "is encrypted, and portero reads no such key (sslpassword)",
+            true,
         ),
-        ("backwards", "do not go together"),
     ] {
-        let url = tls.url(
-            "with_cert",
-            &format!(
-                "sslmode=require&sslcert={}&sslkey={}",
-                file(kind, "crt"),
-                file(kind, "key")
-            ),
+        let sent = format!(
+            "sslcert={}&sslkey={}&sslpassword=secret&sslrootcert={}",
+            file(kind, "crt"),
+            file(kind, "key"),
+            tls.file("root.crt")
         );
-        tls.portero(&url)
-            .assert_exit(1)
-            .assert_stderr_contains(words);
+        let modes = ["allow", "prefer", "require", "verify-ca", "verify-full"];
+        let case = |mode: &str| (format!("{kind}.{mode}"), format!("sslmode={mode}&{sent}"));
+        let known = modes.map(|mode| format!("{kind}.{mode}"));
+        let known = if differs { &known[..] } else { &[] };
+        compare(&tls, "with_cert", &modes.map(case), known, words);
+        let without = [case("disable")];
+        compare(
+            &tls,
+            "with_cert",
+            &without,
+            &[],
+            "pg_hba.conf rejects connection",
+        );
     }
 }

@@ -18,6 +18,9 @@ use super::{DEADLINE, TempDir, poll_until, succeed, tool};
 /// The password of the server's one role, `postgres`, for connections over TCP.
 pub const PASSWORD: &str = "s3cr3t-Pa55word";
 
+/// In the server's data directory.
+const OPENSSL_CONF: &str = "openssl.cnf";
+
 /// What a server is to be like.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -26,6 +29,7 @@ pub struct Options {
     hba: Vec<String>,
     settings: Vec<String>,
     release: Option<Release>,
+    openssl: Option<&'static str>,
 }
 
 impl Options {
@@ -55,6 +59,12 @@ impl Options {
     /// A line of `postgresql.conf`.
     pub fn setting(mut self, line: &str) -> Self {
         self.settings.push(line.into());
+        self
+    }
+
+    /// What OpenSSL is told of the server's TLS before the server itself tells it anything (`config(5ssl)`).
+    pub fn openssl(mut self, line: &'static str) -> Self {
+        self.openssl = Some(line);
         self
     }
 
@@ -103,6 +113,11 @@ impl Options {
             settings += &format!("{line}\n");
         }
         fs::write(data.join("postgresql.auto.conf"), settings).unwrap();
+        if let Some(line) = self.openssl {
+            let sections =
+                "openssl_conf = all\n[all]\nssl_conf = tls\n[tls]\nsystem_default = each\n[each]";
+            fs::write(data.join(OPENSSL_CONF), format!("{sections}\n{line}\n")).unwrap();
+        }
         let mut rules = String::from("local all all trust\n");
         for line in &self.hba {
             rules += &format!("{line}\n");
@@ -185,6 +200,11 @@ impl Postgres {
             .arg(self.directory.join("data"))
             .env_clear()
             .env("LC_ALL", "C")
+            // Where there is none it changes nothing.
+            .env(
+                "OPENSSL_CONF",
+                self.directory.join("data").join(OPENSSL_CONF),
+            )
             .current_dir("/")
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())

@@ -128,6 +128,7 @@ fn make(directory: &TempDir, common_name: &str) {
         text("rsa.crt").replace('\n', "\r\n"),
         text("rsa.key").replace('\n', "\r\n"),
     );
+    directory.file("both.crt", &(text("middle.crt") + &text("root.crt")));
     let all = text("rsa.key") + &text("rsa.crt");
     copy("one-file", all.clone(), all);
     copy(
@@ -260,6 +261,14 @@ fn server_certificates_of_every_kind_are_met_as_psql_does() {
             };
             let name = format!("{kind}.{mode}.{}", with.len());
             cases.push((name, format!("sslmode={mode}{with}{file}")));
+        }
+        // The middle of a chain is no root, nor is what a root has signed, but they may stand beside one.
+        if ["rsa", "alone", "chain", "disorder"].contains(&kind) {
+            for trusted in ["middle.crt", "both.crt", &format!("{kind}.crt")] {
+                let file = tls.file(trusted);
+                let parameters = format!("sslmode=verify-ca&sslrootcert={file}");
+                cases.push((format!("{kind}.by.{trusted}"), parameters));
+            }
         }
         let known: &[&str] = match kind {
             // ring has no P-521 and no Ed448. Under prefer both log in, portero without TLS and with a warning.

@@ -64,6 +64,8 @@ pub(super) struct Trust {
 struct Roots {
     /// None when no certificate among the trusted ones is an authority's.
     chains: Option<Arc<WebPkiServerVerifier>>,
+    /// Authorities that another one has signed, which end no chain: with what a server sends they may lead to a root.
+    middles: Vec<CertificateDer<'static>>,
     /// The trusted certificates themselves. A server may have one of them as its own: `openssl req -x509` makes such
     /// certificates, OpenSSL takes them, and webpki alone would refuse them for being an authority's.
     certificates: Vec<CertificateDer<'static>>,
@@ -83,11 +85,14 @@ impl Trust {
             Some(TrustedRoots::File(file)) => super::identity::certificates(file)?,
             Some(TrustedRoots::System) => rustls_native_certs::load_native_certs().certs,
         };
+        let is_authority = |der: &&CertificateDer<'_>| {
+            Certificate::parse(der).is_some_and(|certificate| certificate.is_authority())
+        };
+        let authorities = certificates.iter().filter(is_authority).cloned();
+        let (roots, middles): (Vec<_>, Vec<_>) =
+            authorities.partition(|der| ends_chain(der, names));
         let mut store = RootCertStore::empty();
-        let authorities = certificates
-            .iter()
-            .filter(|der| Certificate::parse(der).is_some_and(|root| root.is_authority()));
-        store.add_parsable_certificates(authorities.cloned());
+        store.add_parsable_certificates(roots);
         if certificates.is_empty() {
             return Err(
                 "the image has no root certificates to verify with: install ca-certificates, or name a file of them \
@@ -107,6 +112,7 @@ impl Trust {
             provider,
             roots: Some(Roots {
                 chains,
+                middles,
                 certificates,
                 names,
             }),
@@ -262,6 +268,13 @@ fn is_named(common: &str, host: &str) -> bool {
     pattern.is_some_and(|(host, common)| host.eq_ignore_ascii_case(common))
 }
 
+/// Whether a trusted certificate may be where a chain ends. libpq takes OpenSSL's word that it must have signed itself;
+/// curl, for https, takes any (`X509_V_FLAG_PARTIAL_CHAIN`).
+fn ends_chain(der: &CertificateDer<'_>, names: Names) -> bool {
+    let is_own = |certificate: Certificate<'_>| certificate.subject == certificate.issuer;
+    names == Names::Host || Certificate::parse(der).is_some_and(is_own)
+}
+
 fn check_dates(certificate: &Certificate<'_>, now: UnixTime) -> Result<(), Error> {
     let [not_before, not_after] = certificate.validity;
     if now < not_before {
@@ -294,7 +307,8 @@ impl ServerCertVerifier for Trust {
             return Ok(ServerCertVerified::assertion());
         };
         let certificate = Certificate::parse(der).ok_or(CertificateError::BadEncoding)?;
-        let is_root = roots.certificates.iter().any(|root| root == der);
+        let is_root =
+            roots.certificates.iter().any(|root| root == der) && ends_chain(der, roots.names);
         if is_root || certificate.is_old {
             if !is_root && !roots.has_signed(&certificate, &self.provider) {
                 return Err(CertificateError::UnknownIssuer.into());
@@ -305,7 +319,8 @@ impl ServerCertVerifier for Trust {
         let Some(chains) = &roots.chains else {
             return Err(CertificateError::UnknownIssuer.into());
         };
-        match chains.verify_server_cert(der, intermediates, name, ocsp, now) {
+        let intermediates = [intermediates, &roots.middles].concat();
+        match chains.verify_server_cert(der, &intermediates, name, ocsp, now) {
             // webpki looks at the name last: the chain was found good.
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },

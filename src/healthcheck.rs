@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use nix::libc::{STDERR_FILENO, STDOUT_FILENO};
 
-use crate::exit::Exit;
+use crate::exit::{Exit, Failure};
 use crate::plan::ProbePlan;
 use crate::probe::target::Target;
 use crate::probe::{self, Deadline, Question, Readiness, words};
@@ -36,13 +36,17 @@ pub const LIMIT: Duration = Duration::from_millis(2500);
 
 /// Ends the process when `limit` and a little more has passed since it `started`, whatever it is doing then; `None` is
 /// no limit.
-pub fn end_at_the_latest(started: Instant, limit: Option<Duration>) {
+///
+/// # Errors
+/// That no timer can be set: without one the check may hang.
+pub fn end_at_the_latest(started: Instant, limit: Option<Duration>) -> Result<(), Failure> {
     let line = c"unhealthy: no answer in time: a file that is read may hang (--secret, --ca-cert, file://)\n";
     let limit = limit.map(|limit| limit.saturating_add(GRACE));
     // A timer of no time at all would be none.
     let least = Duration::from_millis(1);
     let left = limit.map(|limit| limit.saturating_sub(started.elapsed()).max(least));
-    sys::alarm::exit_after(left, line, Exit::Unhealthy.code());
+    sys::alarm::exit_after(left, line, Exit::Unhealthy.code())
+        .map_err(|error| Failure::failed(format!("no timer to end in time: {error}")))
 }
 
 /// Probes once, within the plan's limit since it `started`. Healthy goes to stdout, unhealthy to stderr; that nobody

@@ -115,7 +115,7 @@ fn check_health(settings: &Settings<'_>) -> Result<Exit, Failure> {
     let started = Instant::now();
     // What is wrong with the limit, or is known only when all is resolved, comes with the plan.
     let limit = settings.limit(cli::Opt::Timeout);
-    healthcheck::end_at_the_latest(started, limit.unwrap_or(Some(healthcheck::LIMIT)));
+    healthcheck::end_at_the_latest(started, limit.unwrap_or(Some(healthcheck::LIMIT)))?;
     let resolved = setup::needed::resolve(settings, Stops::Handled)?;
     let settings = Settings {
         environment: &resolved.environment,
@@ -125,7 +125,7 @@ fn check_health(settings: &Settings<'_>) -> Result<Exit, Failure> {
     if settings.switch(cli::Opt::DryRun)? {
         return Ok(print(&plan.describe()));
     }
-    healthcheck::end_at_the_latest(started, plan.timeout);
+    healthcheck::end_at_the_latest(started, plan.timeout)?;
     become_user(&settings, Stops::Handled)?;
     Ok(healthcheck::run(&plan, started))
 }

@@ -28,7 +28,7 @@ struct Orders {
 /// # Errors
 /// 124 and 125 from the wait and the lock, the code of the first migration that failed, or the signal that came.
 pub fn run(plan: &MigratePlan, environment: Environment) -> Result<Exit, Failure> {
-    init::become_parent();
+    init::become_parent()?;
     if !plan.wait.targets.is_empty() {
         let (targets, map) = (plan.wait.clone(), &plan.supervision.map);
         interruptible(map, move || wait::run(&targets))?;

@@ -70,15 +70,20 @@ pub fn environment() -> Vec<&'static CStr> {
 
 /// The time since the machine was booted, suspension included: what a process's start is counted from in
 /// `/proc/PID/stat` (`clock_gettime(2)`, `CLOCK_BOOTTIME`; `proc(5)`, `starttime`).
-pub fn time_since_boot() -> Duration {
+///
+/// # Errors
+/// As `clock_gettime(2)`, which takes a filter of system calls.
+pub fn time_since_boot() -> io::Result<Duration> {
     let mut now = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
     };
     // SAFETY: the pointer is to a timespec that outlives the call.
-    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut now) };
+    if unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut now) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
     let seconds = Duration::from_secs(now.tv_sec.try_into().unwrap_or_default());
-    seconds + Duration::from_nanos(now.tv_nsec.try_into().unwrap_or_default())
+    Ok(seconds + Duration::from_nanos(now.tv_nsec.try_into().unwrap_or_default()))
 }
 
 /// A change of state of a child.

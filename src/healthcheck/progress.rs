@@ -56,7 +56,7 @@ impl fmt::Display for Progress {
 /// The stage that runs in this PID namespace, if any. Without /proc, or where it hides other users' processes
 /// (`hidepid`, proc(5)), there is none to be seen.
 pub fn current() -> Option<Progress> {
-    find(Path::new("/proc"), sys::time_since_boot())
+    find(Path::new("/proc"), sys::time_since_boot().ok()?)
 }
 
 fn find(proc: &Path, now: Duration) -> Option<Progress> {

@@ -34,7 +34,7 @@ use terminal::Terminal;
 /// The step that failed; no later step has started then.
 pub fn run(mut plan: RunPlan) -> Result<Exit, Failure> {
     let inherited_subreaper = prctl::get_child_subreaper().unwrap_or(false);
-    become_parent();
+    become_parent()?;
     let map = plan.supervision.map.clone();
     let prepared = prepare(&mut plan);
     // A stop that came meanwhile is what ends the run, also when the step that it found has failed.
@@ -75,12 +75,25 @@ fn prepare(plan: &mut RunPlan) -> Result<(), Failure> {
 }
 
 /// Makes sure that every orphan below becomes this process's child, and that it hears of each one's end.
-pub fn become_parent() {
-    sys::claim_children();
+///
+/// # Errors
+/// 125: it would not hear of them.
+pub fn become_parent() -> Result<(), Failure> {
+    claim_children()?;
     if std::process::id() != 1 {
         // Kernels before 3.4 don't know it; then orphans go to the init above, as they did before.
         let _ = prctl::set_child_subreaper(true);
     }
+    Ok(())
+}
+
+/// Makes sure that this process hears of its children's ends.
+///
+/// # Errors
+/// 125.
+pub fn claim_children() -> Result<(), Failure> {
+    let failure = |error| Failure::failed(format!("can't take SIGCHLD, a child's end: {error}"));
+    sys::claim_children().map_err(failure)
 }
 
 /// Where a child is put as a job (POSIX.1-2017, 11.1).
@@ -154,7 +167,13 @@ fn run_stage(stage: Stage, plan: &RunPlan) -> Result<(), Failure> {
                 stage.name(),
                 signals::name(signal)
             );
-            Err(Failure::new(Exit::Signal(signal), message))
+            // A crash is portero's own failure, as a panic is; who kills a stage means it.
+            let exit = if signals::is_crash(signal) {
+                Exit::Failed
+            } else {
+                Exit::Signal(signal)
+            };
+            Err(Failure::new(exit, message))
         }
         exit => Err(Failure::new(exit, "")),
     }

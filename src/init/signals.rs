@@ -76,6 +76,15 @@ pub fn is_terminal_stop(number: i32) -> bool {
     matches!(number, libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU)
 }
 
+/// Whether the signal is what a program that goes wrong comes to (`signal(7)`, those that dump core by a fault).
+pub fn is_crash(number: i32) -> bool {
+    use libc::{SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP};
+    matches!(
+        number,
+        SIGABRT | SIGBUS | SIGFPE | SIGILL | SIGSEGV | SIGSYS | SIGTRAP
+    )
+}
+
 /// Whether the signal is job control's: a terminal's stops, and what continues after them.
 pub fn is_job_control(number: i32) -> bool {
     is_terminal_stop(number) || number == libc::SIGCONT

@@ -34,7 +34,12 @@ const STOPS: [i32; 4] = [
 
 /// Whether a received signal is a stop.
 pub fn is_stop(number: i32, map: &SignalMap) -> bool {
-    is_stop_by(number, map) && !sys::is_ignored(number)
+    is_stop_by(number, map) && !is_ignored(number)
+}
+
+/// One of which it is not known ends the run rather than to go unheard.
+fn is_ignored(number: i32) -> bool {
+    sys::is_ignored(number).unwrap_or(false)
 }
 
 fn is_stop_by(number: i32, map: &SignalMap) -> bool {
@@ -46,7 +51,7 @@ fn is_stop_by(number: i32, map: &SignalMap) -> bool {
 /// Whether a received signal ends a run that has not come to COMMAND yet: a stop, and one that terminates by default, is
 /// not ignored and not mapped to nothing. An ignored one arrives too, since it is blocked.
 pub fn ends_run(number: i32, map: &SignalMap) -> bool {
-    ends_run_by(number, map) && !sys::is_ignored(number)
+    ends_run_by(number, map) && !is_ignored(number)
 }
 
 fn ends_run_by(number: i32, map: &SignalMap) -> bool {

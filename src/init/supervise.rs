@@ -376,15 +376,13 @@ impl Supervisor<'_> {
         let by_itself =
             signal == libc::SIGSTOP && std::process::id() != 1 && self.child.is_in_foreground();
         // After a resumption SIGCHLD (17) comes before SIGCONT (18) and reports the old stop.
-        if !(signals::is_terminal_stop(signal) || by_itself)
-            || sys::pending_signals().contains(libc::SIGCONT)
-        {
+        if !(signals::is_terminal_stop(signal) || by_itself) || continues_already() {
             return;
         }
         let was_foreground = self.child.foreground;
         self.child.take_terminal();
         sys::stop_self();
-        if was_foreground && !sys::pending_signals().contains(libc::SIGCONT) {
+        if was_foreground && !continues_already() {
             self.child.give_terminal();
             if signal == libc::SIGTSTP && !self.told_to_pause {
                 let _ = self.child.signal_group(libc::SIGCONT);
@@ -392,4 +390,10 @@ impl Supervisor<'_> {
             }
         }
     }
+}
+
+/// Whether a SIGCONT is pending. One of which it is not known is taken for none: then portero stops as its child did,
+/// and who continues it reaches both.
+fn continues_already() -> bool {
+    sys::pending_signals().is_ok_and(|pending| pending.contains(libc::SIGCONT))
 }

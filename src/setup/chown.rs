@@ -51,7 +51,7 @@ pub fn give(path: &Path, owner: Owner) -> Result<(), String> {
         owner,
         mount: mount(&top, &found).map_err(|error| explained(path.display(), errno(&error)))?,
         links_are_safe: links_are_safe(),
-        started: file_time(),
+        started: file_time().map_err(|error| format!("can't tell the time: {error}"))?,
         names: Vec::with_capacity(BUFFER),
         parents: Vec::with_capacity(BUFFER / size_of::<Place>()),
         buffer: vec![0; BUFFER],

@@ -32,7 +32,7 @@ pub fn run(
     let mut answer = File::from(
         memfd_create(c"answer", MFdFlags::MFD_CLOEXEC).map_err(|errno| broken(errno.into()))?,
     );
-    sys::claim_children();
+    init::claim_children()?;
     if let Stops::Taken(map) = stops {
         init::stop_requested(map)?;
     }

@@ -181,18 +181,14 @@ fn is_shared_device(stat: &FileStat) -> bool {
 /// Takes all but `keep` out of the bounding set, and says whether it could. Without `CAP_SETPCAP` the set stays as it
 /// is; `no_new_privs` then keeps anything from being gained through it.
 fn limit_bounding_set(keep: CapabilitySet) -> bool {
-    for capability in CapabilitySet(capabilities::bounding_set())
-        .without(keep.0)
-        .numbers()
-    {
-        if let Err(error) = capabilities::drop_bounding(capability) {
-            log::debug!(
-                "the bounding set stays as it is: {error} (it takes the capability SETPCAP)"
-            );
-            return false;
-        }
+    let limited = capabilities::bounding_set().and_then(|held| {
+        let mut rest = CapabilitySet(held).without(keep.0).numbers();
+        rest.try_for_each(capabilities::drop_bounding)
+    });
+    if let Err(error) = &limited {
+        log::debug!("the bounding set stays as it is: {error} (it takes the capability SETPCAP)");
     }
-    true
+    limited.is_ok()
 }
 
 /// Groups first: without uid 0 they can't be set any more.
@@ -233,7 +229,8 @@ fn setgroups_denied() -> bool {
 }
 
 fn set_capabilities(keep: CapabilitySet) -> Result<(), String> {
-    capabilities::clear_ambient();
+    capabilities::clear_ambient()
+        .map_err(|error| format!("can't empty the ambient capabilities: {error}"))?;
     let sets = Capabilities {
         effective: keep.0,
         permitted: keep.0,
@@ -290,18 +287,20 @@ fn verify_ids(credentials: &Credentials) -> Result<(), String> {
 fn verify_privileges(privileges: Privileges, bounded: bool) -> Result<(), String> {
     let keep = privileges.keep.0;
     let held = held()?;
+    let unread = |error| format!("can't read the capabilities (prctl): {error}");
+    let ambient = capabilities::ambient_set().map_err(unread)?;
     let sets = [
         ("permitted", held.permitted),
         ("effective", held.effective),
         ("inheritable", held.inheritable),
-        ("ambient", capabilities::ambient_set()),
+        ("ambient", ambient),
     ];
     if let Some((name, set)) = sets.iter().find(|(_, set)| *set != keep) {
         return Err(format!(
             "the {name} capabilities are {set:#x}, not {keep:#x}"
         ));
     }
-    if bounded && capabilities::bounding_set() & !keep != 0 {
+    if bounded && capabilities::bounding_set().map_err(unread)? & !keep != 0 {
         return Err("the bounding set has capabilities left".into());
     }
     if !privileges.allow_new && prctl::get_no_new_privs() != Ok(true) {

@@ -1,6 +1,7 @@
 //! The last resort of a program that must end in time: a timer of the kernel's that ends it wherever it is stuck.
 
 use std::ffi::{CStr, c_char, c_int};
+use std::io;
 use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
@@ -15,7 +16,10 @@ static CODE: AtomicI32 = AtomicI32::new(0);
 
 /// Ends the process with `code` when `limit` from now has passed, and writes `line` to stderr before, if there is room
 /// for it. `None` takes such an end back.
-pub fn exit_after(limit: Option<Duration>, line: &'static CStr, code: u8) {
+///
+/// # Errors
+/// As `sigaction(2)` and `setitimer(2)`, which takes a filter of system calls: nothing ends the process then.
+pub fn exit_after(limit: Option<Duration>, line: &'static CStr, code: u8) -> io::Result<()> {
     LINE.store(line.as_ptr().cast_mut(), Ordering::Relaxed);
     CODE.store(c_int::from(code), Ordering::Relaxed);
     let limit = limit.unwrap_or_default();
@@ -32,11 +36,16 @@ pub fn exit_after(limit: Option<Duration>, line: &'static CStr, code: u8) {
     };
     // SAFETY: all zero is a valid sigaction, the handler is a function of the type that goes without SA_SIGINFO and
     // calls nothing that a handler may not, and the timer outlives the call that reads it (setitimer(2)).
-    unsafe {
+    let is_set = unsafe {
         let mut action = MaybeUninit::<libc::sigaction>::zeroed().assume_init();
         action.sa_sigaction = exit_in_handler as *const () as libc::sighandler_t;
-        libc::sigaction(libc::SIGALRM, &raw const action, ptr::null_mut());
-        libc::setitimer(libc::ITIMER_REAL, &raw const timer, ptr::null_mut());
+        libc::sigaction(libc::SIGALRM, &raw const action, ptr::null_mut()) == 0
+            && libc::setitimer(libc::ITIMER_REAL, &raw const timer, ptr::null_mut()) == 0
+    };
+    if is_set {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
     }
 }
 

@@ -72,7 +72,10 @@ fn low_half(set: u64) -> u32 {
 }
 
 /// The bounding set: the most that a program can have when it is executed.
-pub fn bounding_set() -> u64 {
+///
+/// # Errors
+/// When the kernel does not tell, which takes a filter of system calls.
+pub fn bounding_set() -> io::Result<u64> {
     set(|capability| prctl(libc::PR_CAPBSET_READ, capability, 0))
 }
 
@@ -86,7 +89,10 @@ pub fn drop_bounding(capability: u32) -> io::Result<()> {
 
 /// The ambient set: what a program without privileges of its own has when it is executed. Empty before Linux 4.3,
 /// which knows none.
-pub fn ambient_set() -> u64 {
+///
+/// # Errors
+/// As for `bounding_set`.
+pub fn ambient_set() -> io::Result<u64> {
     set(|capability| ambient(libc::PR_CAP_AMBIENT_IS_SET, capability))
 }
 
@@ -99,20 +105,31 @@ pub fn raise_ambient(capability: u32) -> io::Result<()> {
 }
 
 /// Empties the ambient set. Kernels before 4.3 have none, which is as good.
-pub fn clear_ambient() {
-    let _ = ambient(libc::PR_CAP_AMBIENT_CLEAR_ALL, 0);
+///
+/// # Errors
+/// As for `bounding_set`.
+pub fn clear_ambient() -> io::Result<()> {
+    known(ambient(libc::PR_CAP_AMBIENT_CLEAR_ALL, 0)).map(drop)
 }
 
 fn ambient(operation: c_int, capability: u32) -> io::Result<c_int> {
     prctl(libc::PR_CAP_AMBIENT, operation.cast_unsigned(), capability)
 }
 
-/// Every capability for which `is_set` answers 1. It fails for what the kernel does not know.
-fn set(is_set: impl Fn(u32) -> io::Result<c_int>) -> u64 {
-    let is_set = |capability: &u32| matches!(is_set(*capability), Ok(1));
-    (0..64)
-        .filter(is_set)
-        .fold(0, |set, capability| set | 1 << capability)
+/// Every capability for which `is_set` answers 1.
+fn set(is_set: impl Fn(u32) -> io::Result<c_int>) -> io::Result<u64> {
+    (0..64).try_fold(0, |set, capability| {
+        let is_set = known(is_set(capability))? == 1;
+        Ok(set | u64::from(is_set) << capability)
+    })
+}
+
+/// What the kernel does not know, it does not have: 0 (`prctl(2)`, EINVAL).
+fn known(answer: io::Result<c_int>) -> io::Result<c_int> {
+    match answer {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(0),
+        answer => answer,
+    }
 }
 
 /// `prctl(2)` with an operation on capabilities; what it does not use must be 0.

@@ -76,14 +76,19 @@ pub fn status(directory: impl AsFd, name: &CStr) -> io::Result<Status> {
 
 /// Now, by the clock from which files get their times: what is changed from now on has this time or a later one
 /// (`clock_gettime(2)`, `CLOCK_REALTIME_COARSE`).
-pub fn file_time() -> (i64, u32) {
+///
+/// # Errors
+/// As `clock_gettime(2)`, which takes a filter of system calls.
+pub fn file_time() -> io::Result<(i64, u32)> {
     let mut now = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
     };
     // SAFETY: the pointer is to a timespec that outlives the call.
-    unsafe { libc::clock_gettime(libc::CLOCK_REALTIME_COARSE, &raw mut now) };
-    (now.tv_sec, u32::try_from(now.tv_nsec).unwrap_or_default())
+    if unsafe { libc::clock_gettime(libc::CLOCK_REALTIME_COARSE, &raw mut now) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok((now.tv_sec, u32::try_from(now.tv_nsec).unwrap_or_default()))
 }
 
 /// Reads the next entries of `directory` into `buffer` and returns their names, less `.` and `..`; `None` at the end.

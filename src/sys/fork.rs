@@ -19,9 +19,8 @@ pub fn fork(work: impl FnOnce() -> u8) -> io::Result<i32> {
         0 => {
             // SAFETY: takes integers.
             let orphaned = unsafe {
-                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-                // Who has gone before the line above signals nobody.
-                libc::getppid() != parent
+                // Who has gone before the call signals nobody.
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 || libc::getppid() != parent
             };
             exit_now(if orphaned { 127 } else { work() });
         }

@@ -91,18 +91,30 @@ fn restore_signal_mask() {
 
 /// Makes SIGCHLD's disposition the default and remembers what it was at the first call: ignored, the kernel would reap for portero
 /// and lose the statuses (`wait(2)`, notes).
-pub fn claim_children() {
+///
+/// # Errors
+/// As `sigaction(2)`, which takes a filter of system calls.
+pub fn claim_children() -> io::Result<()> {
     // SAFETY: SIG_DFL is a valid disposition and no handler is involved.
     let before = unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+    if before == libc::SIG_ERR {
+        return Err(io::Error::last_os_error());
+    }
     INHERITED_SIGCHLD_IGNORED.fetch_or(before == libc::SIG_IGN, Ordering::Relaxed);
+    Ok(())
 }
 
 /// The signals that are pending for this process (`rt_sigpending(2)`).
-pub fn pending_signals() -> SignalSet {
+///
+/// # Errors
+/// When the kernel does not tell, which takes a filter of system calls.
+pub fn pending_signals() -> io::Result<SignalSet> {
     let mut pending = 0u64;
     // SAFETY: the pointer is to a u64 that outlives the call, and the size given is its.
-    unsafe { libc::syscall(libc::SYS_rt_sigpending, &raw mut pending, SET_SIZE) };
-    SignalSet(pending)
+    match unsafe { libc::syscall(libc::SYS_rt_sigpending, &raw mut pending, SET_SIZE) } {
+        0 => Ok(SignalSet(pending)),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// A signal that was taken.
@@ -191,12 +203,17 @@ pub fn without_sigpipe(write: impl FnOnce() -> io::Result<()>) {
 }
 
 /// Whether signal `number` is ignored, as after `nohup(1)`.
-pub fn is_ignored(number: i32) -> bool {
+///
+/// # Errors
+/// As `sigaction(2)`: EINVAL for one that is the C library's own, or that is none.
+pub fn is_ignored(number: i32) -> io::Result<bool> {
     let mut action = MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: no new action is given; the old one is written to a sigaction that outlives the call, all zero before.
     unsafe {
-        libc::sigaction(number, ptr::null(), action.as_mut_ptr());
-        action.assume_init().sa_sigaction == libc::SIG_IGN
+        if libc::sigaction(number, ptr::null(), action.as_mut_ptr()) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(action.assume_init().sa_sigaction == libc::SIG_IGN)
     }
 }
 
@@ -211,9 +228,10 @@ pub fn stop_self() {
 
 /// Back to the ignored SIGCHLD and the mask that portero was given: dispositions first, as long as all is blocked.
 pub(super) fn return_inherited_signals() {
-    if INHERITED_SIGCHLD_IGNORED.load(Ordering::Relaxed) {
-        // SAFETY: SIG_IGN is a valid disposition and no handler is involved.
-        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+    // SAFETY: SIG_IGN is a valid disposition and no handler is involved.
+    let ignore = || unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+    if INHERITED_SIGCHLD_IGNORED.load(Ordering::Relaxed) && ignore() == libc::SIG_ERR {
+        fail("the kernel does not let it ignore SIGCHLD again");
     }
     restore_signal_mask();
 }

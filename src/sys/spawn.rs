@@ -185,7 +185,11 @@ extern "C" fn become_image(launch: *mut c_void) -> c_int {
     }
     if let Some(descriptor) = launch.inherited {
         // SAFETY: takes integers; the descriptor's flags are the child's own, for its table is a copy.
-        unsafe { libc::fcntl(descriptor, libc::F_SETFD, 0) };
+        if unsafe { libc::fcntl(descriptor, libc::F_SETFD, 0) } != 0 {
+            // Without it a migration would run on when its lock has gone.
+            let (candidate, errno) = (None, errno());
+            refuse(launch, ExecError { candidate, errno });
+        }
     }
     if let Some(parent) = launch.parent {
         // SAFETY: takes integers. Who has gone before the first line signals nobody.
@@ -197,8 +201,12 @@ extern "C" fn become_image(launch: *mut c_void) -> c_int {
         }
     }
     return_inherited_signals();
-    let error = launch.execute();
-    // SAFETY: as above.
+    refuse(launch, launch.execute())
+}
+
+/// Ends the child of `spawn` that could not become the image.
+fn refuse(launch: &Launch, error: ExecError) -> ! {
+    // SAFETY: the parent reads the cell only after this child has gone.
     unsafe { *launch.error.get() = error };
     let code = if error.errno == libc::ENOENT {
         127

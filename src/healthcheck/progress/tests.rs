@@ -119,7 +119,7 @@ fn what_somebody_else_runs_is_no_stage() {
 
 #[test]
 fn an_age_counts_from_the_start_of_the_process() {
-    let clock = sys::time_since_boot();
+    let clock = sys::time_since_boot().unwrap();
     let own = stat(Path::new("/proc"), "self").unwrap();
     let age = clock.saturating_sub(own.started);
     assert!(own.started > Duration::ZERO && own.started <= clock);

@@ -43,6 +43,8 @@ need openssl command -v openssl
 need ca-certificates test -e /etc/ssl/certs/ca-certificates.crt
 need libpq5 compgen -G '/usr/lib/*/libpq.so.5'
 need pgbouncer command -v pgbouncer
+need pgpool2 command -v pgpool
+need haproxy command -v haproxy
 need gosu command -v gosu
 need dumb-init command -v dumb-init
 need catatonit command -v catatonit

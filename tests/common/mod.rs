@@ -87,6 +87,7 @@ pub fn tool(name: &str) -> PathBuf {
             "ip" => "iproute2",
             "ldd" => "libc-bin",
             "nsenter" | "setpriv" | "setsid" | "taskset" | "unshare" => "util-linux",
+            "pgpool" => "pgpool2",
             "ps" => "procps",
             "qemu-aarch64-static" => "qemu-user-static",
             "python3" => "python3 python3-venv",

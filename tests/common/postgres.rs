@@ -411,7 +411,7 @@ pub fn certificates(directory: &Path, uid: u32, gid: u32) {
 }
 
 /// Who runs the server: it refuses to run as root.
-fn account() -> (u32, u32) {
+pub fn account() -> (u32, u32) {
     let user = User::from_name("postgres").unwrap();
     let user =
         user.unwrap_or_else(|| panic!("there is no user postgres: apt-get install -y postgresql"));

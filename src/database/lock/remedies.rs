@@ -2,9 +2,10 @@
 
 use super::session::Unwritable;
 
-/// Sessions change hands.
-pub(super) const POOLED: &str = "goes through a transaction pooler (PgBouncer), where a lock means nothing: give \
-    --database the server's direct URL, often found in DIRECT_URL, DATABASE_URL_UNPOOLED or POSTGRES_URL_NON_POOLING";
+/// Sessions change hands, or each query may go to another server.
+pub(super) const POOLED: &str = "goes through a transaction pooler (PgBouncer) or a load balancer (Pgpool-II), where a \
+    lock means nothing: give --database the server's direct URL, often found in DIRECT_URL, DATABASE_URL_UNPOOLED or \
+    POSTGRES_URL_NON_POOLING";
 
 /// All clients are one session, so that a lock keeps nobody out.
 pub(super) const ONLY_ONE: &str = "has one session only (PGlite?), so that a lock keeps nobody out: use --no-lock and \

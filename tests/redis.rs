@@ -85,6 +85,7 @@ fn a_server_without_a_password_is_ready() {
         format!("redis://localhost:{port}/0"),
         format!("redis://user@localhost:{port}/15?client_name=app"),
         format!("REDIS://127.0.0.1:{port}/"),
+        format!("valkey://127.0.0.1:{port}/0"),
     ] {
         assert_ready(&url, &[]);
     }
@@ -150,7 +151,9 @@ fn tls_is_verified_as_for_https() {
         assert_ready(&url(host, ""), &["--ca-cert", ca]);
         assert_ready(&url(host, ""), &["--insecure"]);
         assert_ready(&url(host, "?ssl_cert_reqs=none"), &[]);
-        assert_ready(&url(host, &format!("?ssl_ca_certs={ca}")), &[]);
+        let by_url = url(host, &format!("?ssl_ca_certs={ca}"));
+        assert_ready(&by_url, &[]);
+        assert_ready(&by_url.replace("rediss://", "valkeys://"), &[]);
     }
     // The health check believes loopback, the wait believes nobody.
     healthcheck(&url("127.0.0.1", ""), &[]).assert_exit(0);

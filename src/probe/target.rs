@@ -208,8 +208,8 @@ impl Kind {
             "tcp" => Host::parse(rest.strip_suffix('/').unwrap_or(rest), None)
                 .map(Self::Tcp)
                 .map_err(String::from),
-            "redis" => RedisUrl::parse(rest, false).map(Self::Redis),
-            "rediss" => RedisUrl::parse(rest, true).map(Self::Redis),
+            "redis" | "valkey" => RedisUrl::parse(rest, false).map(Self::Redis),
+            "rediss" | "valkeys" => RedisUrl::parse(rest, true).map(Self::Redis),
             "grpc" | "grpcs" => Err(port_alone("gRPC is asked by its port alone", rest, typed)),
             "mongodb+srv" => Err(port_alone(
                 "its servers stand in DNS, and are asked by their ports alone, each by itself",

@@ -41,22 +41,38 @@ pub fn redacted(text: &OsStr) -> String {
     without_passwords(&without_secrets(&text.to_string_lossy()))
 }
 
-/// A value from outside as a message shows it, in quotes: without secrets, with its control characters escaped, and with
-/// a word about what nobody sees in an editor.
-pub fn shown(value: impl AsRef<OsStr>) -> String {
-    const MARK: char = '\u{feff}';
-    let text = without_secrets(&value.as_ref().to_string_lossy());
-    if !text.contains(|c: char| c.is_control() || c == MARK) {
-        return format!("'{text}'");
-    }
-    let note = if text.starts_with(MARK) {
+/// A byte order mark.
+const MARK: char = '\u{feff}';
+
+/// What nobody sees in a value, in brackets; nothing where there is nothing of the kind.
+pub fn unseen(text: &str) -> &'static str {
+    if text.starts_with(MARK) {
         " (it begins with a byte order mark)"
     } else if text.ends_with('\r') {
         " (it ends in a carriage return, as lines of Windows do)"
     } else {
         ""
+    }
+}
+
+/// What nobody sees or what moves the cursor, by its number.
+pub fn escaped(text: &str) -> String {
+    let escape = |c: char| {
+        let hidden = c.is_control() || c == MARK;
+        let escaped = hidden.then(|| c.escape_debug());
+        escaped.into_iter().flatten().chain((!hidden).then_some(c))
     };
-    format!("{text:?}{note}")
+    text.chars().flat_map(escape).collect()
+}
+
+/// A value from outside as a message shows it, in quotes: without secrets, with its control characters escaped, and with
+/// a word about what nobody sees in an editor.
+pub fn shown(value: impl AsRef<OsStr>) -> String {
+    let text = without_secrets(&value.as_ref().to_string_lossy());
+    if !text.contains(|c: char| c.is_control() || c == MARK) {
+        return format!("'{text}'");
+    }
+    format!("{text:?}{}", unseen(&text))
 }
 
 fn without_passwords(text: &str) -> String {

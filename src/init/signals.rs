@@ -100,10 +100,15 @@ impl SignalMap {
     /// # Errors
     /// A line about what is no signal, or one that no program can catch.
     pub fn add(&mut self, text: &str) -> Result<(), String> {
-        let (from, to) = text
-            .split_once('=')
-            .ok_or_else(|| format!("'{text}' is not FROM=TO, e.g. TERM=QUIT"))?;
-        let known = |name: &str| number(name).ok_or_else(|| format!("'{name}' is no signal"));
+        let (from, to) = text.split_once('=').ok_or_else(|| {
+            format!(
+                "{} is not FROM=TO, e.g. TERM=QUIT",
+                crate::redaction::shown(text)
+            )
+        })?;
+        let known = |name: &str| {
+            number(name).ok_or_else(|| format!("{} is no signal", crate::redaction::shown(name)))
+        };
         let from = known(from)?;
         if matches!(from, libc::SIGKILL | libc::SIGSTOP | libc::SIGCHLD) {
             return Err(format!(

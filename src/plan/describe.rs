@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Chain, MigratePlan, ProbePlan, RunPlan, WaitPlan};
 use crate::init::supervise::Supervision;
-use crate::redaction::redacted;
+use crate::redaction::{escaped, redacted};
 use crate::setup::environment::Resolved;
 
 impl RunPlan {
@@ -108,8 +108,9 @@ impl ProbePlan {
     }
 }
 
+/// One line, whatever is in it: nothing moves the cursor, and nothing hides.
 fn line(text: &mut String, name: &str, what: &str) {
-    let _ = writeln!(text, "{name}: {what}");
+    let _ = writeln!(text, "{name}: {}", escaped(what));
 }
 
 fn limit(limit: Option<Duration>) -> String {

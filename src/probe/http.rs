@@ -13,6 +13,7 @@ use super::link::{self, Link};
 use super::target::{HttpUrl, Place};
 use super::{Deadline, Question, Readiness, stream, words};
 use crate::exit::Failure;
+use crate::redaction;
 
 /// How much of a body is searched for the text of `--contains`, in bytes.
 const BODY_LIMIT: u64 = 64 * 1024;
@@ -59,12 +60,17 @@ impl Expectation {
     /// # Errors
     /// A method or header that HTTP does not allow (125). Values of headers are not shown: they may be secrets.
     pub fn validate(&self) -> Result<(), Failure> {
-        Method::from_bytes(self.method.as_bytes())
-            .map_err(|_| Failure::failed(format!("{:?} is no HTTP method", self.method)))?;
+        Method::from_bytes(self.method.as_bytes()).map_err(|_| {
+            Failure::failed(format!(
+                "{} is no HTTP method",
+                redaction::shown(&self.method)
+            ))
+        })?;
         for (name, value) in &self.headers {
             HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
                 Failure::failed(format!(
-                    "{name:?} is no name of an HTTP header; write 'Name: value'"
+                    "{} is no name of an HTTP header; write 'Name: value'",
+                    redaction::shown(name)
                 ))
             })?;
             HeaderValue::from_str(value).map_err(|_| {
@@ -151,7 +157,8 @@ impl StatusSet {
                 (Some(first), Some(last)) if first <= last => ranges.push(first..=last),
                 _ => {
                     return Err(format!(
-                        "{item:?} is no HTTP status or range; write them as in 200-399,418"
+                        "{} is no HTTP status or range; write them as in 200-399,418",
+                        redaction::shown(item)
                     ));
                 }
             }

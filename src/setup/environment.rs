@@ -268,12 +268,12 @@ fn variable_name<'a>(
     opt: Opt,
     name: &'a OsStr,
 ) -> Result<&'a str, Failure> {
-    let name = name.to_str().filter(|name| is_name(name));
-    name.ok_or_else(|| {
-        settings.invalid(
-            opt,
-            "letters, digits and _ make the name of a variable, and no digit comes first",
-        )
+    let valid = name.to_str().filter(|name| is_name(name));
+    valid.ok_or_else(|| {
+        let rule = "letters, digits and _ make the name of a variable, and no digit comes first";
+        // It is not shown: a value may stand in its place.
+        let unseen = redaction::unseen(&name.to_string_lossy());
+        settings.invalid(opt, &format!("{rule}{unseen}"))
     })
 }
 

@@ -162,7 +162,16 @@ fn subject(plan: &ProbePlan, target: &Target) -> String {
 
 fn line(verdict: &str, text: &str) -> String {
     let text = words::printable(&format!("{verdict}: {}", without_secrets(text)));
-    format!("{}\n", words::shortened(&text, LINE))
+    if text.len() <= LINE {
+        return text + "\n";
+    }
+    // It is the middle that can be missed: whose it is stands before it, a code and what to do behind it.
+    let head = words::shortened(&text, NAME);
+    let mut tail = text.len() - (LINE - head.len());
+    while !text.is_char_boundary(tail) {
+        tail += 1;
+    }
+    format!("{head}{}\n", &text[tail..])
 }
 
 /// That its reader has gone, that the disk or the pipe is full, is no reason for another exit code, and none to wait for

@@ -108,6 +108,16 @@ fn the_line_has_less_than_200_bytes() {
 }
 
 #[test]
+fn a_line_that_is_too_long_lacks_its_middle() {
+    for filling in ["x", "é", "€"] {
+        let text = format!("db: {} (28000); what to do", filling.repeat(300));
+        let line = line("unhealthy", &text);
+        let whole = line.starts_with("unhealthy: db: ") && line.ends_with(" (28000); what to do\n");
+        assert!(whole && (190..200).contains(&line.len()), "{line}");
+    }
+}
+
+#[test]
 fn a_long_name_leaves_room_for_the_reason() {
     let name = format!(
         "http://127.0.0.1:{}/{}",

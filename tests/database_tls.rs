@@ -286,6 +286,21 @@ fn the_roots_of_the_system_are_trusted_by_name_and_by_default() {
 }
 
 #[test]
+fn a_certificate_that_is_renewed_late_is_waited_for() {
+    let tls = TlsServer::start();
+    tls.show("expired");
+    let parameters = format!("sslmode=verify-full&sslrootcert={}", tls.file("root.crt"));
+    let mut process = Run::portero()
+        .args(["wait", "--wait-timeout", "60s", "URL"])
+        .env("URL", tls.url("postgres", &parameters))
+        .env("HOME", tls.home.path())
+        .start();
+    process.until_stderr("it has expired, on 2021-01-01");
+    tls.show("chain");
+    process.wait().assert_exit(0);
+}
+
+#[test]
 fn direct_negotiation_speaks_tls_from_the_first_byte_with_alpn() {
     let (files, home, server) = (TempDir::new(), TempDir::new(), Postgres::start());
     let data = server.socket_directory().join("data");

@@ -146,6 +146,18 @@ fn a_role_that_appears_late_is_waited_for() {
 }
 
 #[test]
+fn a_database_that_is_created_late_is_waited_for() {
+    let server = Postgres::start();
+    let mut process = Run::portero()
+        .args(["wait", "--wait-timeout", "30s", "URL"])
+        .env("URL", server.url("late"))
+        .start();
+    process.until_stderr("3D000");
+    server.psql("postgres", "CREATE DATABASE late");
+    process.wait().assert_exit(0);
+}
+
+#[test]
 fn what_is_not_there_yet_ends_with_124_at_the_limit() {
     let silent = Server::silent();
     let closing = Server::closing();

@@ -87,6 +87,9 @@ fn says_why(finished: &Finished, fault: Fault) -> Result<(), String> {
     {
         return Err("nothing is said".into());
     }
+    if finished.stderr.contains("memory allocation") {
+        return Err("the standard library says it, with a back-trace".into());
+    }
     not_blamed_on_anybody(finished)
 }
 

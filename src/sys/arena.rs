@@ -8,15 +8,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::fatal::fail;
-
-/// What has no memory left can't go on: no part of this program is written to do without.
-fn or_end(block: *mut u8) -> *mut u8 {
-    if block.is_null() {
-        fail("out of memory");
-    }
-    block
-}
+use super::fatal::or_end;
 
 /// Enough for the environment, the arguments and the plan of a usual container; untouched pages cost nothing.
 const SIZE: usize = 64 * 1024;

@@ -1,5 +1,7 @@
 //! What cannot be borne: it is one line and an exit code, said without memory, lock or handler.
 
+#[cfg(not(fuzzing))]
+use std::ffi::c_void;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -45,7 +47,31 @@ pub(super) fn fail(why: &str) -> ! {
     exit_now(code);
 }
 
-/// The C library's, replaced: std ends by it when it has no memory of its own, and says so itself before. A SIGABRT
+#[cfg(not(fuzzing))]
+unsafe extern "C" {
+    /// The C library's `malloc`, by the linker's name for it (see build.rs).
+    fn __real_malloc(size: usize) -> *mut c_void;
+}
+
+/// What all call as `malloc`: there is memory, or one line and the end.
+// SAFETY: the only symbol of this name, which the linker asks for.
+#[cfg(not(fuzzing))]
+#[unsafe(no_mangle)]
+extern "C" fn __wrap_malloc(size: usize) -> *mut c_void {
+    // SAFETY: takes an integer.
+    or_end(unsafe { __real_malloc(size) }.cast()).cast()
+}
+
+/// What has no memory left can't go on: no part of this program is written to do without.
+#[cfg(not(fuzzing))]
+pub(super) fn or_end(block: *mut u8) -> *mut u8 {
+    if block.is_null() {
+        fail("out of memory");
+    }
+    block
+}
+
+/// The C library's, replaced: what std ends by when it can't go on, and says so itself before. A SIGABRT
 /// would be a code of no table, and does nothing to a PID 1.
 #[cfg(not(any(test, fuzzing)))]
 // SAFETY: the only symbol of this name: the C library's is linked only where there is none.

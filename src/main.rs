@@ -152,7 +152,7 @@ fn start_logger(mode: Mode, output: OutputPlan) {
 }
 
 /// For the commands that start nothing: a stop ends them at once, also as PID 1, where default dispositions do
-/// nothing (`kill(2)`, notes). A health check ends with 1 then, and with 1 also when it has no memory left and aborts.
+/// nothing (`kill(2)`, notes). A health check ends with 1 then, and by a SIGABRT that somebody sends it.
 fn take_stops_by_handler(mode: Mode, map: &SignalMap) -> Result<(), Failure> {
     let stops = init::stops::by_handler(map);
     let aborts = [libc::SIGABRT].into_iter();

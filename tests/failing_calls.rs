@@ -38,7 +38,10 @@ const SAMPLE: usize = 40;
 const ERRORS: [i32; 4] = [libc::EPERM, libc::ENOMEM, libc::EINTR, libc::EAGAIN];
 
 /// The C library's start, before portero's first instruction, and what can't fail.
-const NOT_MEANT: [&str; 8] = [
+const NOT_MEANT: [&str; 10] = [
+    // Always successful (getpid(2)).
+    "getpid",
+    "getppid",
     // A wake-up that is lost, for which a thread waits in the C library for ever: no kernel refuses one.
     "futex",
     // The standard library panics without it: a line and 125, but not ours to word.

@@ -259,3 +259,27 @@ fn a_server_that_wants_a_client_certificate_gets_the_one_that_the_url_names() {
         .assert_exit(1)
         .assert_stderr_contains("ssl_certfile and ssl_keyfile do not go together");
 }
+
+#[test]
+fn a_socket_is_asked_like_a_port_and_of_several_hosts_one_that_answers_is_enough() {
+    let server = Redis::start(&[&format!("requirepass {PASSWORD}")]);
+    let (port, socket) = (server.port(), server.socket());
+    let socket = socket.display();
+    for scheme in ["redis+unix", "redis+socket"] {
+        let url = |password: &str| format!("{scheme}://:{password}@{socket}?virtual_host=0");
+        assert_ready(&url(ENCODED), &[]);
+        assert_not_ready(&url("wrong"), &[], 125, "(WRONGPASS)");
+    }
+    assert_not_ready("redis+unix:///run/nowhere.sock", &[], 124, "ENOENT");
+    for hosts in [
+        format!("127.0.0.1:1,127.0.0.1:{port}"),
+        format!("127.0.0.1:{port},127.0.0.1:1"),
+    ] {
+        assert_ready(&format!("redis://:{ENCODED}@{hosts}/0"), &[]);
+        let wrong = format!("redis://:wrong@{hosts}/0");
+        let why = format!("127.0.0.1:{port}: it refuses the user or the password (WRONGPASS)");
+        assert_not_ready(&wrong, &[], 125, &why);
+    }
+    let away = "redis://127.0.0.1:1,127.0.0.1:2";
+    assert_not_ready(away, &[], 124, "connection refused (ECONNREFUSED)");
+}

@@ -79,6 +79,17 @@ impl Deadline {
             .filter(|left| !left.is_zero())
     }
 
+    /// The first of so many equal parts of what is left.
+    pub fn share(self, parts: usize) -> Self {
+        let now = Instant::now();
+        let left = self.at.saturating_duration_since(now);
+        let parts = u32::try_from(parts).unwrap_or(u32::MAX).max(1);
+        Self {
+            at: now + left / parts,
+            ..self
+        }
+    }
+
     /// What to say when it has passed.
     pub fn missed(self) -> Readiness {
         Readiness::NotYet(format!("no answer within {}", words::duration(self.limit)))

@@ -6,23 +6,53 @@
 use std::io::{self, ErrorKind};
 
 use super::link::{self, Link, TLS_ALERT};
-use super::target::RedisUrl;
+use super::target::{Host, RedisUrl, Server};
 use super::{Deadline, Question, Readiness, stream, words};
 
 /// The longest answer that is read, in bytes: an error of Redis' own has a few hundred.
 const ANSWER_LIMIT: usize = 4096;
 
-/// Logs in where the URL has a password, and asks once.
+/// Logs in where the URL has a password, and asks once: each of its servers, until one is ready. What says no says more
+/// than what does not answer.
 pub fn ask(url: &RedisUrl, question: &Question, deadline: Deadline) -> Readiness {
-    match ping(url, question, deadline) {
-        Ok(()) => Readiness::Ready("PONG".to_owned()),
-        Err(readiness) => readiness,
+    let mut said: Option<Readiness> = None;
+    for (index, server) in url.servers.iter().enumerate() {
+        let share = deadline.share(url.servers.len() - index);
+        let Err(why) = ping(url, server, question, share) else {
+            return Readiness::Ready("PONG".to_owned());
+        };
+        if !matches!(said, Some(Readiness::Refused(_))) {
+            said = Some(of_server(why, url, server));
+        }
+    }
+    said.unwrap_or_else(|| deadline.missed())
+}
+
+/// Names the server where there are several.
+fn of_server(why: Readiness, url: &RedisUrl, server: &Server) -> Readiness {
+    match why {
+        Readiness::NotYet(why) if url.servers.len() > 1 => {
+            Readiness::NotYet(format!("{server}: {why}"))
+        }
+        Readiness::Refused(why) if url.servers.len() > 1 => {
+            Readiness::Refused(format!("{server}: {why}"))
+        }
+        why => why,
     }
 }
 
-fn ping(url: &RedisUrl, question: &Question, deadline: Deadline) -> Result<(), Readiness> {
+fn ping(
+    url: &RedisUrl,
+    server: &Server,
+    question: &Question,
+    deadline: Deadline,
+) -> Result<(), Readiness> {
+    let link = match server {
+        Server::Host(host) => connect(url, host, question, deadline)?,
+        Server::Socket(path) => Link::unix(stream::unix(path, deadline)?, deadline),
+    };
     let mut answers = Answers {
-        link: connect(url, question, deadline)?,
+        link,
         deadline,
         bytes: Vec::new(),
     };
@@ -45,14 +75,19 @@ fn ping(url: &RedisUrl, question: &Question, deadline: Deadline) -> Result<(), R
     Err(no_pong(&answer, url))
 }
 
-fn connect(url: &RedisUrl, question: &Question, deadline: Deadline) -> Result<Link, Readiness> {
-    let tcp = stream::tcp(&url.host, deadline)?;
+fn connect(
+    url: &RedisUrl,
+    host: &Host,
+    question: &Question,
+    deadline: Deadline,
+) -> Result<Link, Readiness> {
+    let tcp = stream::tcp(host, deadline)?;
     if !url.tls {
         return Ok(Link::tcp(tcp, deadline));
     }
     let peer = tcp.peer_addr().ok().map(|address| address.ip());
     let config = question.redis_tls(peer, url).map_err(Readiness::Refused)?;
-    Link::tls(tcp, &url.host.name, config, deadline, "redis://").map_err(|why| {
+    Link::tls(tcp, &host.name, config, deadline, "redis://").map_err(|why| {
         // A Redis without TLS takes the handshake for the beginning of a command, and waits for the rest.
         if deadline.remaining().is_none() {
             return Readiness::NotYet(

@@ -12,7 +12,7 @@ use std::sync::Arc;
 pub use self::address::MAX_SOCKET_PATH;
 pub(super) use self::address::{Host, HttpUrl, Place};
 use self::address::{HostError, absolute, socket_path, uri_of};
-pub(super) use self::redis::RedisUrl;
+pub(super) use self::redis::{RedisUrl, Server};
 use crate::database::url::PostgresUrl;
 use crate::exit::Failure;
 use crate::setup::environment::Environment;
@@ -210,6 +210,7 @@ impl Kind {
                 .map_err(String::from),
             "redis" | "valkey" => RedisUrl::parse(rest, false).map(Self::Redis),
             "rediss" | "valkeys" => RedisUrl::parse(rest, true).map(Self::Redis),
+            "redis+unix" | "redis+socket" => RedisUrl::parse_socket(rest).map(Self::Redis),
             "grpc" | "grpcs" => Err(port_alone("gRPC is asked by its port alone", rest, typed)),
             "mongodb+srv" => Err(port_alone(
                 "its servers stand in DNS, and are asked by their ports alone, each by itself",

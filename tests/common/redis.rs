@@ -65,7 +65,7 @@ impl Redis {
     /// Starts the server, and waits until its socket is there: it may still be loading.
     #[track_caller]
     pub fn launch(&mut self) {
-        let socket = self.directory.join("redis.sock");
+        let socket = self.socket();
         let _ = fs::remove_file(&socket);
         let mut lines = vec![
             format!("port {}", self.port),
@@ -125,7 +125,7 @@ impl Redis {
     fn cli(&self, words: &[&str]) -> Command {
         let mut cli = Command::new(tool("redis-cli"));
         cli.arg("-s")
-            .arg(self.directory.join("redis.sock"))
+            .arg(self.socket())
             .args(words)
             .env_clear()
             .stdin(Stdio::null());
@@ -134,6 +134,11 @@ impl Redis {
 
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Its unix socket.
+    pub fn socket(&self) -> PathBuf {
+        self.directory.join("redis.sock")
     }
 
     /// The certificate that signed the server's own, of a server with TLS.

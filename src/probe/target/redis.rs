@@ -7,16 +7,33 @@ use std::path::PathBuf;
 
 use percent_encoding::percent_decode_str;
 
-use super::address::Host;
+use super::address::{Host, socket_path};
 use crate::probe::tls::OwnFiles;
 
 /// The port where a URL has none (IANA, "redis").
 const PORT: u16 = 6379;
 
+/// How a Redis server is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Server {
+    Host(Host),
+    Socket(PathBuf),
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host(host) => host.fmt(f),
+            Self::Socket(path) => path.display().fmt(f),
+        }
+    }
+}
+
 /// Where a Redis server is and how to log in to it. It shows itself without user and password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RedisUrl {
-    pub host: Host,
+    /// One at least; any of them that is ready will do.
+    pub servers: Vec<Server>,
     /// `rediss`.
     pub tls: bool,
     /// Whether the URL leaves it at verifying the server's certificate: not with `ssl_cert_reqs=none` (redis-py, Celery).
@@ -30,34 +47,58 @@ pub struct RedisUrl {
 
 impl fmt::Display for RedisUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.tls { "rediss" } else { "redis" };
-        write!(f, "{scheme}://{}", self.host)
+        let scheme = match self.servers.first() {
+            Some(Server::Socket(_)) => "redis+unix",
+            _ if self.tls => "rediss",
+            _ => "redis",
+        };
+        let servers: Vec<_> = self.servers.iter().map(Server::to_string).collect();
+        write!(f, "{scheme}://{}", servers.join(","))
     }
 }
 
 impl RedisUrl {
-    /// What follows `redis://` or `rediss://`: `[[USER]:PASSWORD@]HOST[:PORT][/DATABASE][?OPTIONS]`, user and password
-    /// percent-encoded (IANA's provisional registration of the schemes). The database is of no interest to a PING.
+    /// What follows `redis://` or `rediss://`: `[[USER]:PASSWORD@]HOST[:PORT][,HOST[:PORT]]...[/DATABASE][?OPTIONS]`,
+    /// user and password percent-encoded (IANA's provisional registration of the schemes). The database is of no
+    /// interest to a PING.
     pub fn parse(rest: &str, tls: bool) -> Result<Self, String> {
         let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-        let (userinfo, host) = match authority.rsplit_once('@') {
-            Some((userinfo, host)) => (userinfo, host),
-            None => ("", authority),
-        };
+        let (userinfo, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
+        let servers = hosts
+            .split(',')
+            .map(|host| Host::parse(host, Some(PORT)).map(Server::Host))
+            .collect::<Result<_, _>>()?;
+        Ok(Self::of(servers, userinfo, path, tls))
+    }
+
+    /// What follows `redis+unix://` or `redis+socket://`: `[[USER]:PASSWORD@]/PATH[?OPTIONS]`.
+    pub fn parse_socket(rest: &str) -> Result<Self, String> {
+        let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        let (userinfo, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+        let path = path.split(['?', '#']).next().unwrap_or_default();
+        let path: Vec<u8> = percent_decode_str(path).collect();
+        if !host.is_empty() || path.len() < 2 {
+            return Err("has no absolute path; write redis+unix:///path".to_owned());
+        }
+        let server = Server::Socket(socket_path(&path, "redis+unix")?);
+        Ok(Self::of(vec![server], userinfo, "", false))
+    }
+
+    fn of(servers: Vec<Server>, userinfo: &str, path: &str, tls: bool) -> Self {
         let (user, password) = match userinfo.split_once(':') {
             Some((user, password)) => (user, Some(password)),
             None => (userinfo, None),
         };
         let decoded = |text: &str| percent_decode_str(text).collect::<Vec<u8>>();
         let (verify, files) = tls_options(path);
-        Ok(Self {
-            host: Host::parse(host, Some(PORT))?,
+        Self {
+            servers,
             tls,
             verify,
             files,
             user: Some(decoded(user)).filter(|user| !user.is_empty()),
             password: password.map(decoded).filter(|text| !text.is_empty()),
-        })
+        }
     }
 }
 

@@ -73,6 +73,8 @@ fn every_form_of_a_target_is_understood() {
         ("http+unix:///run/app.sock", "http+unix:///run/app.sock:/"),
         ("unix:///run/app.sock", "unix:///run/app.sock"),
         ("redis://cache", "redis://cache:6379"),
+        ("redis://:p@a,b:1/0", "redis://a:6379,b:1"),
+        ("redis+socket://:p@/run/r%20s?db=1", "redis+unix:///run/r s"),
         (
             "REDISS://app:hunter2@cache:6380/0?x=y",
             "rediss://cache:6380",
@@ -206,7 +208,7 @@ fn redis_urls_are_taken_apart() {
         else {
             panic!("{text} is no Redis target")
         };
-        assert_eq!(url.host, tcp("cache", 6379), "{text}");
+        assert_eq!(url.servers, [Server::Host(tcp("cache", 6379))], "{text}");
         assert_eq!(url.user.as_deref(), user.map(str::as_bytes), "{text}");
         assert_eq!(
             url.password.as_deref(),
@@ -252,7 +254,9 @@ fn what_is_no_target_is_refused_with_the_remedy() {
         ("mysql://db/shop", "postgres://"),
         ("redis://", "host"),
         ("redis://db:0", "1-65535"),
-        ("redis+socket:///run/redis.sock", "redis://"),
+        ("redis+socket://run/redis.sock", "redis+unix:///path"),
+        ("redis+unix:///", "redis+unix:///path"),
+        ("redis://a,,b", "host"),
         ("UNSET", "UNSET is unset or empty"),
         ("EMPTY", "EMPTY is unset or empty"),
         ("CHAIN", "target CHAIN: the value"),

@@ -8,12 +8,19 @@ use std::time::{Duration, Instant};
 
 use nix::libc::{STDERR_FILENO, STDOUT_FILENO};
 
+use crate::cli::{Opt, Typed};
+use crate::environment::Environment;
 use crate::exit::{Exit, Failure};
-use crate::plan::ProbePlan;
+use crate::net::deadline::Deadline;
+use crate::net::readiness::Readiness;
+use crate::plan::{self, ProbePlan};
+use crate::probe::question::Question;
 use crate::probe::target::Target;
-use crate::probe::{self, Deadline, Question, Readiness, words};
 use crate::redaction::without_secrets;
+use crate::settings::Settings;
+use crate::supervise::helper::Stops;
 use crate::sys;
+use crate::{probe, process, variables, wording};
 
 /// The longest line that is written, in bytes, its newline not counted. Docker keeps 4096 bytes of a probe's output,
 /// and `docker ps` and dashboards show one line.
@@ -32,14 +39,14 @@ const PATIENCE: Duration = Duration::from_millis(100);
 const CRASHED: &str = "a probe crashed";
 
 /// The default of `--timeout`.
-pub const LIMIT: Duration = Duration::from_millis(2500);
+const LIMIT: Duration = Duration::from_millis(2500);
 
 /// Ends the process when `limit` and a little more has passed since it `started`, whatever it is doing then; `None` is
 /// no limit.
 ///
 /// # Errors
 /// That no timer can be set: without one the check may hang.
-pub fn end_at_the_latest(started: Instant, limit: Option<Duration>) -> Result<(), Failure> {
+fn end_at_the_latest(started: Instant, limit: Option<Duration>) -> Result<(), Failure> {
     let line = c"unhealthy: no answer in time: a file that is read may hang (--secret, --ca-cert, file://)\n";
     let limit = limit.map(|limit| limit.saturating_add(GRACE));
     // A timer of no time at all would be none.
@@ -49,9 +56,34 @@ pub fn end_at_the_latest(started: Instant, limit: Option<Duration>) -> Result<()
         .map_err(|error| Failure::failed(format!("no timer to end in time: {error}")))
 }
 
+/// From the command line to the answer. Within one limit from here on, whatever takes the time: a secret's file, the user,
+/// the targets.
+///
+/// # Errors
+/// Usage errors; the caller makes them 1.
+pub fn begin(typed: &Typed) -> Result<Exit, Failure> {
+    let inherited = Environment::inherited();
+    let settings = Settings::new(typed, &inherited);
+    process::start_logger(&settings)?;
+    process::take_stops_by_handler(typed.mode, &plan::stops_of(&settings)?)?;
+    let started = Instant::now();
+    // What is wrong with the limit, or is known only when all is resolved, comes with the plan.
+    let limit = settings.limit(Opt::Timeout);
+    end_at_the_latest(started, limit.unwrap_or(Some(LIMIT)))?;
+    let resolved = variables::needed::resolve(&settings, Stops::Handled)?;
+    let settings = Settings::new(typed, &resolved.environment);
+    let plan = ProbePlan::new(&settings)?;
+    if settings.switch(Opt::DryRun)? {
+        return Ok(process::print(&plan.describe()));
+    }
+    end_at_the_latest(started, plan.timeout)?;
+    process::drop_privileges(&settings, Stops::Handled)?;
+    Ok(run(&plan, started))
+}
+
 /// Probes once, within the plan's limit since it `started`. Healthy goes to stdout, unhealthy to stderr; that nobody
 /// reads it changes nothing.
-pub fn run(plan: &ProbePlan, started: Instant) -> Exit {
+fn run(plan: &ProbePlan, started: Instant) -> Exit {
     let (asked, deadline) = (Instant::now(), Deadline::since(started, plan.timeout));
     let answers = match probe(plan, deadline) {
         Ok(answers) => answers,
@@ -90,7 +122,7 @@ fn probe(plan: &ProbePlan, deadline: Deadline) -> Result<Vec<Readiness>, String>
     thread::scope(|scope| {
         let thread = thread::Builder::new().spawn_scoped(scope, || ask_all(plan, deadline));
         let thread =
-            thread.map_err(|error| format!("no thread to probe in: {}", words::error(&error)))?;
+            thread.map_err(|error| format!("no thread to probe in: {}", wording::error(&error)))?;
         thread.join().unwrap_or_else(|_| Err(CRASHED.to_owned()))
     })
 }
@@ -113,7 +145,7 @@ fn ask_all(plan: &ProbePlan, deadline: Deadline) -> Result<Vec<Readiness>, Strin
                 thread::Builder::new()
                     .spawn_scoped(scope, move || probe::ask(target, question, deadline))
                     .map_err(|error| {
-                        format!("no thread to probe {target}: {}", words::error(&error))
+                        format!("no thread to probe {target}: {}", wording::error(&error))
                     })
             };
             let threads: Vec<_> = targets.iter().map(ask).collect::<Result<_, _>>()?;
@@ -141,7 +173,7 @@ fn report(plan: &ProbePlan, answers: &[Readiness], elapsed: Duration) -> Result<
         Ok(format!(
             "{} in {}",
             good.join(", "),
-            words::duration(elapsed)
+            wording::duration(elapsed)
         ))
     } else {
         Err(bad.join("; "))
@@ -155,18 +187,18 @@ fn subject(plan: &ProbePlan, target: &Target) -> String {
     let name = without_secrets(&name);
     if target.is_http() {
         let name = name.strip_prefix("http://").unwrap_or(&name);
-        return words::shortened(&format!("{} {name}", plan.expectation.method), NAME);
+        return wording::shortened(&format!("{} {name}", plan.expectation.method), NAME);
     }
-    words::shortened(&name, NAME)
+    wording::shortened(&name, NAME)
 }
 
 fn line(verdict: &str, text: &str) -> String {
-    let text = words::printable(&format!("{verdict}: {}", without_secrets(text)));
+    let text = wording::printable(&format!("{verdict}: {}", without_secrets(text)));
     if text.len() <= LINE {
         return text + "\n";
     }
     // It is the middle that can be missed: whose it is stands before it, a code and what to do behind it.
-    let head = words::shortened(&text, NAME);
+    let head = wording::shortened(&text, NAME);
     let mut tail = text.len() - (LINE - head.len());
     while !text.is_char_boundary(tail) {
         tail += 1;

@@ -12,9 +12,10 @@ use log::kv::{Key, Value, VisitSource};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use crate::exit::{Exit, Failure};
-use crate::init::signals;
 use crate::redaction::without_secrets;
 use crate::sys;
+use crate::sys::signal_names;
+use crate::wording::{day, printable};
 
 /// How a line looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -143,7 +144,11 @@ pub fn write_failure(failure: &Failure) {
     let mut data = Data::default();
     let _ = write!(data.members, ",\"code\":{}", failure.exit.code());
     if let Exit::Signal(number) = failure.exit {
-        let _ = write!(data.members, ",\"signal\":\"{}\"", signals::name(number));
+        let _ = write!(
+            data.members,
+            ",\"signal\":\"{}\"",
+            signal_names::name(number)
+        );
     }
     write_last(Level::Error, &failure.message, &data);
 }
@@ -179,7 +184,7 @@ fn text(level: Level, message: &str) -> String {
         ""
     };
     // One line stays one line, whatever a server or a file name has in it.
-    let message = message.replace(|c: char| c.is_control(), " ");
+    let message = printable(message);
     format!("portero: {mark}{message}\n")
 }
 
@@ -201,27 +206,11 @@ fn json(level: Level, message: &str, step: Option<&str>, data: &Data) -> String 
 
 /// A time since 1970 as RFC 3339 has it, in UTC and with milliseconds.
 fn rfc3339(time: Duration) -> String {
-    let (mut days, seconds) = (time.as_secs() / 86_400, time.as_secs() % 86_400);
-    let divides = |part: u64, year: u64| year.is_multiple_of(part);
-    let is_leap = |year| divides(4, year) && (!divides(100, year) || divides(400, year));
-    let mut year = 1970;
-    while days >= 365 + u64::from(is_leap(year)) {
-        days -= 365 + u64::from(is_leap(year));
-        year += 1;
-    }
-    let february = 28 + u64::from(is_leap(year));
-    let mut month = 1;
-    for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30] {
-        if days < length {
-            break;
-        }
-        days -= length;
-        month += 1;
-    }
+    let seconds = time.as_secs();
     format!(
-        "{year}-{month:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
-        days + 1,
-        seconds / 3600,
+        "{}T{:02}:{:02}:{:02}.{:03}Z",
+        day(seconds),
+        seconds / 3600 % 24,
         seconds / 60 % 60,
         seconds % 60,
         time.subsec_millis()

@@ -5,30 +5,61 @@ use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use crate::database::lock::{Acquired, Lock, Question, Wanted};
+use crate::cli::{Opt, Typed};
+use crate::database::lock::key::Wanted;
+use crate::database::lock::shared::Request;
+use crate::database::lock::{Acquired, Lock};
+use crate::environment::Environment;
 use crate::exit::{Exit, Failure};
-use crate::init::permit::{Permit, wake_supervisor};
-use crate::init::signals::{self, SignalMap};
-use crate::init::{self, Place, image, leftovers, supervise::supervise_with};
-use crate::plan::MigratePlan;
-use crate::probe::words;
-use crate::setup::environment::Environment;
-use crate::{sys, wait};
+use crate::plan::{self, MigratePlan};
+use crate::settings::Settings;
+use crate::supervise::clearance::{Clearance, wake_supervisor};
+use crate::supervise::helper::Stops;
+use crate::supervise::signals::SignalMap;
+use crate::supervise::start::{ProcessGroup, become_parent, start_inheriting};
+use crate::supervise::stops::{ends_run, stop_requested};
+use crate::supervise::{leftovers, program, supervise_with};
+use crate::sys::signal_names;
+use crate::wording;
+use crate::{process, sys, variables, wait};
 
 /// What the lock's thread tells the one that supervises.
 #[derive(Default)]
 struct Orders {
-    permit: Permit,
+    clearance: Clearance,
     /// Why the lock is lost.
     lost: OnceLock<String>,
+}
+
+/// From the command line to the end of the migrations.
+///
+/// # Errors
+/// Usage errors, 125; else as [`run`].
+pub fn begin(typed: &Typed) -> Result<Exit, Failure> {
+    let inherited = Environment::inherited();
+    let settings = Settings::new(typed, &inherited);
+    process::start_logger(&settings)?;
+    // What is wrong with it is said with the plan.
+    let map = plan::stops_of(&settings).unwrap_or_default();
+    let stops = Stops::Taken(&map);
+    let resolved = variables::resolve(&settings, stops)?;
+    let settings = Settings::new(typed, &resolved.environment);
+    let dry_run = settings.switch(Opt::DryRun)?;
+    let plan = MigratePlan::new(&settings)?;
+    if dry_run {
+        return Ok(process::print(&plan.describe(&resolved)));
+    }
+    let became = process::drop_privileges(&settings, stops);
+    stop_requested(&plan.supervision.map)?;
+    run(&plan, became?)
 }
 
 /// Runs every migration in order. All signals must be blocked since the start of the process.
 ///
 /// # Errors
 /// 124 and 125 from the wait and the lock, the code of the first migration that failed, or the signal that came.
-pub fn run(plan: &MigratePlan, environment: Environment) -> Result<Exit, Failure> {
-    init::become_parent()?;
+fn run(plan: &MigratePlan, environment: Environment) -> Result<Exit, Failure> {
+    become_parent()?;
     if !plan.wait.targets.is_empty() {
         let (targets, map) = (plan.wait.clone(), &plan.supervision.map);
         interruptible(map, move || wait::run(&targets))?;
@@ -44,11 +75,15 @@ pub fn run(plan: &MigratePlan, environment: Environment) -> Result<Exit, Failure
     };
     let mut ended = run_all(plan, &environment.without_own(), lock.as_ref(), &orders);
     if let (Some(lock), Some(_), Ok(())) = (&lock, &plan.once, &ended) {
-        ended = interruptible(&plan.supervision.map, lock.ask(Question::Record));
+        ended = interruptible(&plan.supervision.map, lock.ask(Request::Record));
     }
     if let Some(reason) = orders.lost.get() {
         // What was left alone, with --orphan-grace none.
-        leftovers::end_within(Some(Duration::ZERO), &plan.supervision.map, &orders.permit);
+        leftovers::end_within(
+            Some(Duration::ZERO),
+            &plan.supervision.map,
+            &orders.clearance,
+        );
         drop(lock);
         return Err(Failure::failed(format!(
             "the migration lock is lost, so the migration was killed: {reason}"
@@ -82,7 +117,7 @@ fn lock(plan: &MigratePlan, orders: &Arc<Orders>) -> Result<Option<Acquired>, Fa
     let orders = Arc::clone(orders);
     let lost = move |reason| {
         let _ = orders.lost.set(reason);
-        orders.permit.withdraw();
+        orders.clearance.withdraw();
     };
     interruptible(&plan.supervision.map, move || Lock::acquire(wanted, lost)).map(Some)
 }
@@ -100,16 +135,16 @@ fn run_all(
         let name = command
             .first()
             .map_or_else(String::new, |name| name.display().to_string());
-        let image = image::prepare(command, environment.clone())?;
+        let image = program::image(command, environment.clone())?;
         if let Some(lock) = lock {
-            interruptible(map, lock.ask(Question::IsHeld))?;
+            interruptible(map, lock.ask(Request::IsHeld))?;
         }
         log::info!("migration {} of {count}: {name}", i + 1);
         let socket = lock.map(Lock::socket).transpose()?;
         let inherited = socket.as_ref().map(AsRawFd::as_raw_fd);
-        let child = init::start_inheriting(&image, map, Place::SharedJob, inherited)?;
+        let child = start_inheriting(&image, map, ProcessGroup::SharedInForeground, inherited)?;
         drop(socket);
-        let outcome = supervise_with(child, &plan.supervision, &orders.permit);
+        let outcome = supervise_with(child, &plan.supervision, &orders.clearance);
         let exit = outcome.exit();
         if exit != Exit::Command(0) && outcome.stop.is_some() {
             return Err(Failure::new(exit, ""));
@@ -140,7 +175,7 @@ fn stopped(signal: i32) -> Failure {
 
 fn describe(exit: Exit) -> String {
     match exit {
-        Exit::Signal(signal) => format!("ended by {}", signals::name(signal)),
+        Exit::Signal(signal) => format!("ended by {}", signal_names::name(signal)),
         exit => format!("exit code {}", exit.code()),
     }
 }
@@ -158,11 +193,11 @@ fn interruptible<T: Send + 'static>(
         wake_supervisor();
     });
     worker.map_err(|error| {
-        Failure::failed(format!("no thread to ask in: {}", words::error(&error)))
+        Failure::failed(format!("no thread to ask in: {}", wording::error(&error)))
     })?;
     loop {
         if let Some(signal) = sys::next_signal(None)
-            && init::ends_run(signal.number, map)
+            && ends_run(signal.number, map)
         {
             return Err(stopped(signal.number));
         }

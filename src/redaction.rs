@@ -41,40 +41,6 @@ pub fn redacted(text: &OsStr) -> String {
     without_passwords(&without_secrets(&text.to_string_lossy()))
 }
 
-/// A byte order mark.
-const MARK: char = '\u{feff}';
-
-/// What nobody sees in a value, in brackets; nothing where there is nothing of the kind.
-pub fn unseen(text: &str) -> &'static str {
-    if text.starts_with(MARK) {
-        " (it begins with a byte order mark)"
-    } else if text.ends_with('\r') {
-        " (it ends in a carriage return, as lines of Windows do)"
-    } else {
-        ""
-    }
-}
-
-/// What nobody sees or what moves the cursor, by its number.
-pub fn escaped(text: &str) -> String {
-    let escape = |c: char| {
-        let hidden = c.is_control() || c == MARK;
-        let escaped = hidden.then(|| c.escape_debug());
-        escaped.into_iter().flatten().chain((!hidden).then_some(c))
-    };
-    text.chars().flat_map(escape).collect()
-}
-
-/// A value from outside as a message shows it, in quotes: without secrets, with its control characters escaped, and with
-/// a word about what nobody sees in an editor.
-pub fn shown(value: impl AsRef<OsStr>) -> String {
-    let text = without_secrets(&value.as_ref().to_string_lossy());
-    if !text.contains(|c: char| c.is_control() || c == MARK) {
-        return format!("'{text}'");
-    }
-    format!("{text:?}{}", unseen(&text))
-}
-
 fn without_passwords(text: &str) -> String {
     without_password_parameters(&without_url_password(text))
 }
@@ -147,26 +113,6 @@ mod tests {
         ];
         for (text, expected) in table {
             assert_eq!(without_passwords(text), expected);
-        }
-    }
-
-    #[test]
-    fn what_nobody_sees_in_a_value_is_shown() {
-        let table = [
-            ("8000", "'8000'"),
-            ("80 00 ", "'80 00 '"),
-            (
-                "8000\r",
-                r#""8000\r" (it ends in a carriage return, as lines of Windows do)"#,
-            ),
-            (
-                "\u{feff}8000",
-                r#""\u{feff}8000" (it begins with a byte order mark)"#,
-            ),
-            ("a\n\u{1b}[1m\"", r#""a\n\u{1b}[1m\"""#),
-        ];
-        for (value, expected) in table {
-            assert_eq!(shown(value), expected);
         }
     }
 

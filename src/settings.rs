@@ -4,12 +4,15 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::time::Duration;
 
-use crate::cli::{Kind, OPTIONS, Opt, Split, Typed};
+use crate::cli::{OPTIONS, Opt, Split, Typed, ValueKind};
+use crate::environment::Environment;
+use crate::environment::expand::expand;
+use crate::environment::words;
 use crate::exit::Failure;
-use crate::redaction::shown;
-use crate::setup::environment::Environment;
-use crate::setup::expand::expand;
-use crate::setup::words;
+use crate::wording::shown;
+
+/// The variable of `healthcheck`'s targets.
+pub const HEALTH_TARGETS: &str = "PORTERO_HEALTH_TARGET";
 
 /// The options of one command, with an environment to read and to expand from.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +21,13 @@ pub struct Settings<'a> {
     pub typed: &'a Typed,
     /// The environment: as it was inherited, or resolved.
     pub environment: &'a Environment,
+}
+
+impl<'a> Settings<'a> {
+    /// Those of what was typed, and of this environment.
+    pub fn new(typed: &'a Typed, environment: &'a Environment) -> Self {
+        Self { typed, environment }
+    }
 }
 
 impl Settings<'_> {
@@ -37,7 +47,7 @@ impl Settings<'_> {
         if !self.typed.values(opt).is_empty() {
             return Ok(true);
         }
-        if OPTIONS[opt as usize].kind != Kind::Switch {
+        if OPTIONS[opt as usize].kind != ValueKind::Switch {
             return Ok(self.variable(opt).is_some());
         }
         let Some(value) = self.variable(opt) else {
@@ -117,7 +127,7 @@ impl Settings<'_> {
     /// # Errors
     /// What expansion says.
     pub fn list(&self, opt: Opt) -> Result<Vec<OsString>, Failure> {
-        let Kind::List(split) = OPTIONS[opt as usize].kind else {
+        let ValueKind::List(split) = OPTIONS[opt as usize].kind else {
             return Ok(self.value(opt)?.into_iter().collect());
         };
         let items = self
@@ -130,7 +140,7 @@ impl Settings<'_> {
 
     /// The items of a list as they stand, for those whose expansion has a time of its own.
     pub fn items(&self, opt: Opt) -> Vec<OsString> {
-        let Kind::List(split) = OPTIONS[opt as usize].kind else {
+        let ValueKind::List(split) = OPTIONS[opt as usize].kind else {
             return self.raw(opt);
         };
         self.raw(opt)
@@ -214,8 +224,10 @@ impl Settings<'_> {
         let known = known.map(|(_, value)| value);
         let value = match option.kind {
             // White space around it is what an editor or a shell has left there.
-            Kind::Value | Kind::Switch => known.map(|value| value.as_bytes().trim_ascii()),
-            Kind::List(_) => known.map(OsStr::as_bytes),
+            ValueKind::Value | ValueKind::Switch => {
+                known.map(|value| value.as_bytes().trim_ascii())
+            }
+            ValueKind::List(_) => known.map(OsStr::as_bytes),
         };
         value
             .filter(|value| !value.is_empty())

@@ -1,29 +1,26 @@
 //! `portero wait`: asks every target until all are ready, or the limit.
 
+mod pace;
+
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use log::{info, warn};
+use pace::{Pauses, Tries};
 
+use crate::cli::{Opt, Typed};
+use crate::environment::Environment;
 use crate::exit::{Exit, Failure};
-use crate::plan::WaitPlan;
+use crate::net::deadline::Deadline;
+use crate::net::readiness::Readiness;
+use crate::plan::{self, WaitPlan};
+use crate::probe::question::Question;
 use crate::probe::target::Target;
-use crate::probe::{self, Deadline, Question, Readiness, names, words};
-
-/// The shortest pause between two tries.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-
-/// The shortest pause after an answer that says no (accounts get locked), and for a name that has no address (name
-/// servers have limits).
-const GENTLE_PAUSE: Duration = Duration::from_secs(1);
-
-/// How long one try may take at first: a connection that hangs must not use up the whole wait.
-const TRY_LIMIT: Duration = Duration::from_secs(5);
-
-/// How long one try may take in the end, in a wait without a limit.
-const LONGEST_TRY: Duration = Duration::from_mins(5);
+use crate::settings::Settings;
+use crate::supervise::helper::Stops;
+use crate::{probe, process, variables, wording};
 
 /// How often a wait shows that it is alive.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
@@ -33,6 +30,26 @@ const SILENCE: Duration = Duration::from_millis(250);
 
 /// How many different reasons of one target are logged; one that makes up a new one each time must not flood the log.
 const REASONS: usize = 20;
+
+/// From the command line to the end of the wait.
+///
+/// # Errors
+/// Usage errors, 125; else as [`run`].
+pub fn begin(typed: &Typed) -> Result<Exit, Failure> {
+    let inherited = Environment::inherited();
+    let settings = Settings::new(typed, &inherited);
+    process::start_logger(&settings)?;
+    process::take_stops_by_handler(typed.mode, &plan::stops_of(&settings)?)?;
+    let resolved = variables::resolve(&settings, Stops::Handled)?;
+    let settings = Settings::new(typed, &resolved.environment);
+    let dry_run = settings.switch(Opt::DryRun)?;
+    let plan = WaitPlan::new(&settings)?;
+    if dry_run {
+        return Ok(process::print(&plan.describe()));
+    }
+    process::drop_privileges(&settings, Stops::Handled)?;
+    run(&plan).map(|()| Exit::Success)
+}
 
 /// Waits until every target of the plan is ready.
 ///
@@ -45,9 +62,9 @@ pub fn run(plan: &WaitPlan) -> Result<(), Failure> {
         question.check(target)?;
     }
     let (sender, receiver) = mpsc::channel();
-    let mut vigil = Vigil::new(plan);
+    let mut tracker = Tracker::new(plan);
     for (index, target) in plan.targets.iter().enumerate() {
-        let mut asker = Asker {
+        let mut prober = Prober {
             index,
             target: target.clone(),
             question: Arc::clone(&question),
@@ -57,20 +74,20 @@ pub fn run(plan: &WaitPlan) -> Result<(), Failure> {
         let sender = sender.clone();
         thread::Builder::new()
             .name("wait".to_owned())
-            .spawn(move || asker.ask_until_ready(&sender))
+            .spawn(move || prober.ask_until_ready(&sender))
             .map_err(|error| {
                 Failure::failed(format!(
                     "no thread to wait for {target}: {}",
-                    words::error(&error)
+                    wording::error(&error)
                 ))
             })?;
     }
     drop(sender);
-    vigil.keep(&receiver)
+    tracker.follow(&receiver)
 }
 
 /// What one thread does: it asks one target.
-struct Asker {
+struct Prober {
     index: usize,
     target: Target,
     question: Arc<Question>,
@@ -81,7 +98,7 @@ struct Asker {
 /// One target's answer, by its index in the plan.
 type Answer = (usize, Readiness);
 
-impl Asker {
+impl Prober {
     /// Tells every answer; ends when one is ready or nobody listens any more.
     fn ask_until_ready(&mut self, answers: &Sender<Answer>) {
         let started = Instant::now();
@@ -100,69 +117,6 @@ impl Asker {
     }
 }
 
-/// How long one try after the other may take.
-struct Tries {
-    next: Duration,
-    /// The shortest: the first one ends before the wait's limit, so that it has its say.
-    first: Duration,
-    wait: Option<Duration>,
-}
-
-impl Tries {
-    fn new(wait: Option<Duration>) -> Self {
-        let first = wait.map_or(TRY_LIMIT, |limit| (limit / 10 * 9).min(TRY_LIMIT));
-        Self {
-            next: first,
-            first,
-            wait,
-        }
-    }
-
-    /// For a try that begins this long into the wait: up to what is left of it.
-    fn limit(&self, elapsed: Duration) -> Duration {
-        let left = self
-            .wait
-            .map_or(LONGEST_TRY, |limit| limit.saturating_sub(elapsed));
-        self.next.min(left).max(self.first)
-    }
-
-    /// After a try that was cut off the next may take twice as long: a slow service is not an absent one. A probe of
-    /// several addresses gives each its share, so that one which took a quarter of the time may have been cut off.
-    fn note(&mut self, limit: Duration, took: Duration) {
-        self.next = if took >= limit / 4 {
-            limit.saturating_mul(2)
-        } else {
-            self.first
-        };
-    }
-}
-
-/// The pauses between tries: each half as long again as the one before.
-struct Pauses {
-    next: Duration,
-    longest: Duration,
-}
-
-impl Pauses {
-    fn new(longest: Duration) -> Self {
-        Self {
-            next: FIRST_PAUSE.min(longest),
-            longest,
-        }
-    }
-
-    /// The pause after this answer.
-    fn after(&mut self, answer: &Readiness) -> Duration {
-        let pause = probe::jittered(self.next);
-        self.next = (self.next * 3 / 2).min(self.longest);
-        match answer {
-            Readiness::Refused(_) => pause.max(GENTLE_PAUSE),
-            Readiness::NotYet(reason) if names::is_unresolved(reason) => pause.max(GENTLE_PAUSE),
-            Readiness::NotYet(_) | Readiness::Ready(_) => pause,
-        }
-    }
-}
-
 /// What is known of one target.
 struct Watched<'a> {
     target: &'a Target,
@@ -173,7 +127,7 @@ struct Watched<'a> {
 }
 
 /// The side that listens, logs and keeps the limit.
-struct Vigil<'a> {
+struct Tracker<'a> {
     watched: Vec<Watched<'a>>,
     started: Instant,
     limit: Option<Duration>,
@@ -181,7 +135,7 @@ struct Vigil<'a> {
     again: bool,
 }
 
-impl<'a> Vigil<'a> {
+impl<'a> Tracker<'a> {
     fn new(plan: &'a WaitPlan) -> Self {
         let watched = plan
             .targets
@@ -202,7 +156,7 @@ impl<'a> Vigil<'a> {
     }
 
     /// Listens until all are ready or the limit has come.
-    fn keep(&mut self, answers: &Receiver<Answer>) -> Result<(), Failure> {
+    fn follow(&mut self, answers: &Receiver<Answer>) -> Result<(), Failure> {
         let mut next_sign = SIGN_OF_LIFE;
         while self.outstanding().next().is_some() {
             let elapsed = self.started.elapsed();
@@ -246,7 +200,7 @@ impl<'a> Vigil<'a> {
                 .map(|watched| watched.target.to_string())
                 .collect();
             let limit = self.limit.map_or("without a limit".to_owned(), |limit| {
-                format!("up to {}", words::duration(limit))
+                format!("up to {}", wording::duration(limit))
             });
             let names = names.join(", ");
             info!(event = "waiting", targets:% = names, limit_ms = self.limit.map_or(0, millis); "waiting for {names} ({limit})");
@@ -270,7 +224,7 @@ impl<'a> Vigil<'a> {
             }
             Readiness::Ready(_) => info!(
                 event = "ready", target:% = target, elapsed_ms;
-                "{target} is ready after {}", words::duration(elapsed)
+                "{target} is ready after {}", wording::duration(elapsed)
             ),
             Readiness::NotYet(reason) if watched.is_news(reason) => info!(
                 event = "not_yet", target:% = target, reason, elapsed_ms;
@@ -289,8 +243,8 @@ impl<'a> Vigil<'a> {
     fn show_life(&mut self, elapsed: Duration) {
         self.announce();
         let (elapsed_ms, limit_ms) = (millis(elapsed), self.limit.map_or(0, millis));
-        let elapsed = words::duration(elapsed);
-        let limit = self.limit.map_or("no limit".to_owned(), words::duration);
+        let elapsed = wording::duration(elapsed);
+        let limit = self.limit.map_or("no limit".to_owned(), wording::duration);
         let of = if self.limit.is_some() { " of " } else { ", " };
         for watched in self.outstanding() {
             info!(
@@ -316,7 +270,7 @@ impl<'a> Vigil<'a> {
             .outstanding()
             .map(|watched| format!("{}: {}", watched.target, watched.reason()))
             .collect();
-        let limit = self.limit.map(words::duration).unwrap_or_default();
+        let limit = self.limit.map(wording::duration).unwrap_or_default();
         Failure::new(
             exit,
             format!("not ready after {limit}: {}", reasons.join("; ")),

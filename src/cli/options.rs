@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;
 
-use super::Mode;
+use crate::cli::mode::Mode;
 
 /// An option, as an index into `OPTIONS`.
 #[allow(missing_docs)]
@@ -59,7 +59,7 @@ pub enum Opt {
 
 /// What an option takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ValueKind {
     /// Nothing; its variable takes `1/true/yes/on` and `0/false/no/off`.
     Switch,
     /// One value; the last one counts.
@@ -123,13 +123,15 @@ pub struct OptionSpec {
     /// What stands for its value in the help.
     pub value_name: &'static str,
     /// What it takes.
-    pub kind: Kind,
+    pub kind: ValueKind,
     /// Its default as the help shows it and as it is parsed; empty when there is none.
     pub default: &'static str,
     /// The help's line.
     pub help: &'static str,
     /// Which commands take it, and under which heading.
     section: Section,
+    /// Whether a stage gets its variable: not of what is done before, nor of what concerns COMMAND alone.
+    pub is_for_stages: bool,
 }
 
 /// The sections of the contract: they say which commands take an option.
@@ -241,7 +243,7 @@ impl OptionSpec {
 const fn row(
     opt: Opt,
     long: &'static str,
-    kind: Kind,
+    kind: ValueKind,
     value_name: &'static str,
     section: Section,
     help: &'static str,
@@ -255,11 +257,20 @@ const fn row(
         default: "",
         help,
         section,
+        is_for_stages: true,
     }
 }
 
 const fn defaults(default: &'static str, row: OptionSpec) -> OptionSpec {
     OptionSpec { default, ..row }
+}
+
+/// Done before the stages, or COMMAND's alone.
+const fn not_for_stages(row: OptionSpec) -> OptionSpec {
+    OptionSpec {
+        is_for_stages: false,
+        ..row
+    }
 }
 
 const fn short(short: char, row: OptionSpec) -> OptionSpec {
@@ -269,26 +280,26 @@ const fn short(short: char, row: OptionSpec) -> OptionSpec {
     }
 }
 
-use Kind::{List, Switch, Value};
 use Split::{Commands, Commas, Lines, Words};
+use ValueKind::{List, Switch, Value};
 
 /// Every option, in the order of `Opt` and of the help.
 #[rustfmt::skip]
 pub const OPTIONS: &[OptionSpec] = &[
     row(Opt::Secret, "secret", List(Words), "NAME", Section::Environment,
         "Read NAME from the file that NAME_FILE names, less one trailing newline; repeatable"),
-    row(Opt::DefaultPort, "default-port", Value, "PORT", Section::Environment,
-        "The value of PORT when it is unset or empty; PORT must then be 1-65535"),
-    row(Opt::Default, "default", List(Lines), "NAME=VALUE", Section::Environment,
-        "The value of NAME when it is unset or empty; may use ${EARLIER}; repeatable"),
+    not_for_stages(row(Opt::DefaultPort, "default-port", Value, "PORT", Section::Environment,
+        "The value of PORT when it is unset or empty; PORT must then be 1-65535")),
+    not_for_stages(row(Opt::Default, "default", List(Lines), "NAME=VALUE", Section::Environment,
+        "The value of NAME when it is unset or empty; may use ${EARLIER}; repeatable")),
     row(Opt::ExpandArgs, "expand-args", Switch, "", Section::Environment,
         "Expand ${NAME}, ${NAME:-default} and ${NAME:?message} in COMMAND's arguments too"),
-    row(Opt::User, "user", Value, "SPEC", Section::Identity,
-        "Become this user: user, user:group, uid or uid:gid, from /etc/passwd and /etc/group"),
-    row(Opt::Chown, "chown", List(Words), "PATH", Section::Identity,
-        "Give PATH to the user before the drop: recursive, only what differs; repeatable"),
-    row(Opt::KeepCap, "keep-cap", List(Words), "CAP", Section::Identity,
-        "Keep this capability across the drop, e.g. net_bind_service; repeatable"),
+    not_for_stages(row(Opt::User, "user", Value, "SPEC", Section::Identity,
+        "Become this user: user, user:group, uid or uid:gid, from /etc/passwd and /etc/group")),
+    not_for_stages(row(Opt::Chown, "chown", List(Words), "PATH", Section::Identity,
+        "Give PATH to the user before the drop: recursive, only what differs; repeatable")),
+    not_for_stages(row(Opt::KeepCap, "keep-cap", List(Words), "CAP", Section::Identity,
+        "Keep this capability across the drop, e.g. net_bind_service; repeatable")),
     row(Opt::AllowNewPrivileges, "allow-new-privileges", Switch, "", Section::Identity,
         "Leave no_new_privs and the bounding set alone, for sudo, setuid and file-capability programs"),
     row(Opt::RequireNonRoot, "require-non-root", Switch, "", Section::Identity,
@@ -305,10 +316,10 @@ pub const OPTIONS: &[OptionSpec] = &[
         "Verify the certificates of https and rediss targets against FILE, not the system's roots"),
     row(Opt::Insecure, "insecure", Switch, "", Section::Dependencies,
         "Do not verify the certificates of https and rediss targets"),
-    row(Opt::OnlyFor, "only-for", List(Words), "NAMES", Section::Steps,
-        "Wait and migrate only when COMMAND's file name is one of these"),
-    row(Opt::Skip, "skip", List(Commas), "STEPS", Section::Steps,
-        "Skip wait, migrate or both, this time"),
+    not_for_stages(row(Opt::OnlyFor, "only-for", List(Words), "NAMES", Section::Steps,
+        "Wait and migrate only when COMMAND's file name is one of these")),
+    not_for_stages(row(Opt::Skip, "skip", List(Commas), "STEPS", Section::Steps,
+        "Skip wait, migrate or both, this time")),
     row(Opt::Migrate, "migrate", List(Commands), "COMMANDS", Section::Migrations,
         "Run this before COMMAND, under the migration lock; 'a && b' works, a shell is never started; repeatable"),
     row(Opt::MigrateOnce, "migrate-once", Value, "VERSION", Section::Migrations,
@@ -325,16 +336,16 @@ pub const OPTIONS: &[OptionSpec] = &[
         "Send signals to COMMAND's whole process group, not to COMMAND alone"),
     row(Opt::MapSignal, "map-signal", List(Words), "FROM=TO", Section::Stopping,
         "Forward TO instead of FROM, e.g. TERM=QUIT; nothing when TO is empty; repeatable"),
-    row(Opt::MapExit, "map-exit", List(Words), "CODE=CODE", Section::Supervision,
-        "Exit with the second code when COMMAND ends with the first, e.g. 143=0; repeatable"),
-    row(Opt::StopDelay, "stop-delay", Value, "D", Section::Stopping,
-        "Wait D before a stop is forwarded; a second stop ends the delay"),
+    not_for_stages(row(Opt::MapExit, "map-exit", List(Words), "CODE=CODE", Section::Supervision,
+        "Exit with the second code when COMMAND ends with the first, e.g. 143=0; repeatable")),
+    not_for_stages(row(Opt::StopDelay, "stop-delay", Value, "D", Section::Stopping,
+        "Wait D before a stop is forwarded; a second stop ends the delay")),
     defaults("none", row(Opt::StopTimeout, "stop-timeout", Value, "D", Section::Stopping,
         "SIGKILL everything D after the first stop was forwarded")),
     defaults("5s", row(Opt::OrphanGrace, "orphan-grace", Value, "D", Section::Stopping,
         "When COMMAND ended, what is left gets SIGTERM from the top, and up to D, after a stop what that has; none leaves it alone")),
-    row(Opt::Exec, "exec", Switch, "", Section::Supervision,
-        "Replace portero by COMMAND instead of supervising it"),
+    not_for_stages(row(Opt::Exec, "exec", Switch, "", Section::Supervision,
+        "Replace portero by COMMAND instead of supervising it")),
     row(Opt::Port, "port", Value, "PORT", Section::Health,
         "The port of the default target; else the variable PORT, else PORTERO_DEFAULT_PORT"),
     defaults("/health", row(Opt::Path, "path", Value, "PATH", Section::Health,

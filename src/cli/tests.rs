@@ -93,11 +93,11 @@ fn a_value_that_is_typed_as_nothing_is_a_usage_error_for_every_option_that_takes
     };
     let mut count = 0;
     for mode in [Mode::Run, Mode::Wait, Mode::Migrate, Mode::Healthcheck] {
-        for option in options_of(mode).filter(|option| option.kind != Kind::Switch) {
+        for option in options_of(mode).filter(|option| option.kind != ValueKind::Switch) {
             let name = option.typed_name();
             let message = format!("{name}: it is empty: give it a value, or leave it out");
             let mut nothings = vec![""];
-            if let Kind::List(split) = option.kind {
+            if let ValueKind::List(split) = option.kind {
                 nothings.extend([" ", "\n\r\n\t"]);
                 nothings.extend((split == Split::Commas).then_some(" , "));
             }
@@ -106,7 +106,7 @@ fn a_value_that_is_typed_as_nothing_is_a_usage_error_for_every_option_that_takes
             }
             assert_eq!(refused(mode, &[&format!("{name}="), "--", "x"]), message);
             // Beside others of a list, too.
-            if option.kind != Kind::Value {
+            if option.kind != ValueKind::Value {
                 assert_eq!(refused(mode, &[&name, "x", &name, "", "--", "x"]), message);
             }
             count += 1;

@@ -15,15 +15,16 @@ use tokio::time::{Instant, timeout};
 use tokio_postgres::config::SslMode as Negotiation;
 use tokio_postgres::{Client, Config, Error, NoTls, SimpleQueryMessage};
 
-use super::diagnosis::{HUNG_UP, Trouble};
-use super::endpoint::{Endpoint, Reasons, Socket, resolve, server_name, socket_path};
-use super::login::{self, Authenticated, Credentials, Failure};
-use super::passfile::name_of;
-use super::secure::{Way, secure};
-use super::stranger;
-use super::url::{PostgresUrl, SessionAttributes};
-use super::wire::Stream;
-use crate::probe::tls::SslMode;
+use crate::database::diagnosis::{HUNG_UP, Trouble};
+use crate::database::endpoint::{Endpoint, Reasons, Socket, resolve, server_name, socket_path};
+use crate::database::fingerprint;
+use crate::database::login;
+use crate::database::login::{Authenticated, LoginError, LoginParameters};
+use crate::database::passfile::name_of;
+use crate::database::secure::{Way, secure};
+use crate::database::url::{PostgresUrl, SessionAttributes};
+use crate::database::wire::Stream;
+use crate::net::tls::settings::SslMode;
 use crate::sys;
 
 /// A wait tries many times and says it once.
@@ -244,13 +245,13 @@ impl<'a> Connector<'a> {
         way: Way,
         end: Instant,
         ended: Option<&Arc<Notify>>,
-    ) -> Result<Login, Failure> {
+    ) -> Result<Login, LoginError> {
         let opened = match timeout(connecting(end), open(endpoint)).await {
             Ok(opened) => opened,
             Err(_) => Err(io::ErrorKind::TimedOut.into()),
         };
         // A reset of the attempt itself says nothing of who is there.
-        let (stream, socket) = opened.map_err(|error| Failure::from(Trouble::from(&error)))?;
+        let (stream, socket) = opened.map_err(|error| LoginError::from(Trouble::from(&error)))?;
         self.check_peer(endpoint, &socket)?;
         let mut secured = secure(stream, way, &endpoint.name, self.tls.as_ref()).await?;
         login::log_in(&mut secured, &self.credentials(endpoint, end)).await?;
@@ -260,7 +261,7 @@ impl<'a> Connector<'a> {
         let (client, connection) = config
             .connect_raw(Authenticated::new(secured.stream), NoTls)
             .await
-            .map_err(|error| Failure::from(Trouble::from(&error)))?;
+            .map_err(|error| LoginError::from(Trouble::from(&error)))?;
         let end = Arc::new(OnceLock::new());
         let (ended, news) = (ended.cloned(), Arc::clone(&end));
         tokio::spawn(async move {
@@ -296,7 +297,7 @@ impl<'a> Connector<'a> {
         )))
     }
 
-    fn credentials(&self, endpoint: &Endpoint<'_>, end: Instant) -> Credentials<'_> {
+    fn credentials(&self, endpoint: &Endpoint<'_>, end: Instant) -> LoginParameters<'_> {
         let named = self
             .url
             .application_name
@@ -316,7 +317,7 @@ impl<'a> Connector<'a> {
                 .as_deref()
                 .map(|options| ("options", options)),
         );
-        Credentials {
+        LoginParameters {
             parameters,
             user: &self.user,
             password: self
@@ -330,11 +331,11 @@ impl<'a> Connector<'a> {
 }
 
 /// What is there instead of PostgreSQL, when that is what a failure comes from.
-async fn stranger(failure: &Failure, endpoint: &Endpoint<'_>) -> Option<Trouble> {
+async fn stranger(failure: &LoginError, endpoint: &Endpoint<'_>) -> Option<Trouble> {
     match endpoint.socket {
-        Socket::Tcp(address) if failure.is_strange => {
+        Socket::Tcp(address) if failure.is_foreign => {
             let end = Instant::now() + SECOND_LOOK;
-            stranger::identify(address, endpoint.server.port, end).await
+            fingerprint::identify(address, endpoint.server.port, end).await
         }
         _ => None,
     }

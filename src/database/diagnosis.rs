@@ -5,10 +5,10 @@ use std::io;
 
 use tokio_postgres::Error;
 
-use super::login::Failure;
-use crate::probe::{tls, words};
+use crate::net::tls;
+use crate::wording;
 
-/// Longest message of a server that is passed on, in characters.
+/// Longest message of a server that is passed on, in bytes.
 const LONGEST_MESSAGE: usize = 300;
 
 /// What is said when the connection is over before the login is.
@@ -54,14 +54,14 @@ impl Trouble {
 
 /// An `ErrorResponse`, as far as it matters (PostgreSQL manual, 55.8 "Error and Notice Message Fields").
 #[derive(Debug, Default)]
-pub(super) struct Answer {
-    code: String,
-    message: String,
+pub(super) struct ErrorResponse {
+    pub(super) code: String,
+    pub(super) message: String,
     /// The function in the server's source that said it: it is never translated.
-    routine: String,
+    pub(super) routine: String,
 }
 
-impl Answer {
+impl ErrorResponse {
     /// Fields, each a letter and a text that ends in NUL.
     pub(super) fn parse(body: &[u8]) -> Self {
         let mut answer = Self::default();
@@ -78,18 +78,6 @@ impl Answer {
             }
         }
         answer
-    }
-}
-
-impl From<Answer> for Failure {
-    /// `pg_hba.conf` refuses a way by 28000, PgBouncer by 08P01; a password, or what stands for it, is refused by
-    /// another function of the server's.
-    fn from(answer: Answer) -> Self {
-        let other_way = ["28000", "08P01"].contains(&answer.code.as_str());
-        Self {
-            other_way: other_way && answer.routine != "auth_failed",
-            ..from_answer(&answer.code, &answer.message).into()
-        }
     }
 }
 
@@ -121,12 +109,12 @@ impl From<&io::Error> for Trouble {
         let ended = error.kind() == io::ErrorKind::UnexpectedEof || said == CUT_SHORT;
         Self::NotYet(match error.kind() {
             io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
-                format!("{BROKEN}: {}", words::printable(&said))
+                format!("{BROKEN}: {}", wording::printable(&said))
             }
             _ if said == TOO_SHORT => format!("{BROKEN}: a message is too short"),
             _ if ended => HUNG_UP.into(),
             io::ErrorKind::TimedOut => SWALLOWED.into(),
-            _ => words::error(error),
+            _ => wording::error(error),
         })
     }
 }
@@ -136,12 +124,8 @@ pub(super) fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref()?.downcast_ref()
 }
 
-fn from_answer(code: &str, message: &str) -> Trouble {
-    let message: String = message
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(LONGEST_MESSAGE)
-        .collect();
+pub(super) fn from_answer(code: &str, message: &str) -> Trouble {
+    let message = wording::shortened(&wording::printable(message), LONGEST_MESSAGE);
     // What is no SQLSTATE is none of PostgreSQL's, and could be lines of a log.
     let is_code = code.len() == 5 && code.bytes().all(|byte| byte.is_ascii_alphanumeric());
     let text = if is_code {

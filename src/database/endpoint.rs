@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use nix::sys::socket::UnixAddr;
 use tokio::time::Instant;
 
-use super::url::{Host, PostgresUrl, Server};
-use crate::probe::target::MAX_SOCKET_PATH;
-use crate::probe::{Deadline, names, words};
+use crate::database::url::{PostgresUrl, Server, ServerHost};
+use crate::net::address::MAX_SOCKET_PATH;
+use crate::net::deadline::Deadline;
+use crate::net::resolver;
+use crate::wording;
 
 /// Where Debian's, Alpine's and the official image's servers have their socket; libpq's own default is built in.
 const SOCKET_DIRECTORY: &str = "/var/run/postgresql";
@@ -35,7 +37,7 @@ pub(super) enum Socket {
 /// A directory whose sockets no waiting makes shorter.
 pub fn check_sockets(url: &PostgresUrl) -> Result<(), String> {
     for server in &url.servers {
-        if let Host::Socket(directory) = &server.host {
+        if let ServerHost::Socket(directory) = &server.host {
             let path = socket_path(directory, server.port);
             UnixAddr::new(&path).map_err(|_| {
                 format!(
@@ -65,16 +67,18 @@ pub(super) async fn resolve(server: &Server, end: Instant) -> Result<Vec<Endpoin
         return Ok(vec![endpoint(Socket::Tcp(address))]);
     }
     match &server.host {
-        Host::Socket(directory) => return Ok(vec![endpoint(Socket::Unix(directory.clone()))]),
-        Host::Default if Path::new(SOCKET_DIRECTORY).is_dir() => {
+        ServerHost::Socket(directory) => {
+            return Ok(vec![endpoint(Socket::Unix(directory.clone()))]);
+        }
+        ServerHost::Default if Path::new(SOCKET_DIRECTORY).is_dir() => {
             return Ok(vec![endpoint(Socket::Unix(SOCKET_DIRECTORY.into()))]);
         }
-        Host::Default | Host::Tcp(_) => {}
+        ServerHost::Default | ServerHost::Tcp(_) => {}
     }
     let deadline = Deadline::after(Some(end.saturating_duration_since(Instant::now())));
     let asked = name.clone();
-    let found = tokio::task::spawn_blocking(move || names::resolve(&asked, deadline)).await;
-    let found = found.map_err(|error| words::printable(&error.to_string()))??;
+    let found = tokio::task::spawn_blocking(move || resolver::resolve(&asked, deadline)).await;
+    let found = found.map_err(|error| wording::printable(&error.to_string()))??;
     let endpoints = found.into_iter().map(|found| endpoint(Socket::Tcp(found)));
     Ok(endpoints.collect())
 }
@@ -82,11 +86,11 @@ pub(super) async fn resolve(server: &Server, end: Instant) -> Result<Vec<Endpoin
 /// The name that certificates and the password file know a server by; the latter says localhost for the usual socket.
 pub(super) fn server_name(server: &Server) -> String {
     match &server.host {
-        Host::Tcp(name) => name.clone(),
-        Host::Socket(path) if path != Path::new(SOCKET_DIRECTORY) => {
+        ServerHost::Tcp(name) => name.clone(),
+        ServerHost::Socket(path) if path != Path::new(SOCKET_DIRECTORY) => {
             path.to_string_lossy().into_owned()
         }
-        Host::Socket(_) | Host::Default => "localhost".into(),
+        ServerHost::Socket(_) | ServerHost::Default => "localhost".into(),
     }
 }
 

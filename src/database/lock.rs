@@ -58,51 +58,35 @@
 
 mod holder;
 mod keeper;
-mod key;
+pub mod key;
 mod ledger;
+mod race;
 mod remedies;
+mod replica;
 mod session;
+pub mod shared;
 mod sharing;
 mod waiter;
 mod watch;
 
-use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
-use std::task::Poll;
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use tokio::runtime::Builder;
-use tokio::sync::Notify;
 
-use super::connect::Connector;
-use super::once::Once;
-use super::url::PostgresUrl;
+use crate::database::connect::Connector;
+use crate::database::lock::keeper::Keeper;
+use crate::database::lock::key::Key;
+use crate::database::lock::key::Wanted;
+use crate::database::lock::ledger::Ledger;
+pub use crate::database::lock::ledger::Record;
+use crate::database::lock::replica::application_name;
+use crate::database::lock::shared::{Asked, Request, Shared, locked};
 use crate::exit::Failure;
-use crate::probe::words;
 use crate::sys;
-use keeper::Keeper;
-use key::Key;
-use ledger::Ledger;
-pub use ledger::Record;
-
-/// Which lock is wanted, and for what.
-#[derive(Clone, Debug)]
-pub struct Wanted {
-    /// Whose server holds it.
-    pub url: PostgresUrl,
-    /// `--lock-name`.
-    pub name: String,
-    /// How long to wait for it; `None` is no limit.
-    pub timeout: Option<Duration>,
-    /// How long to wait for a standby's promotion, or for the end of a read-only mode; `None` is no limit.
-    pub writable_within: Option<Duration>,
-    /// What need not be done again once it is recorded.
-    pub once: Option<Once>,
-}
+use crate::wording;
 
 /// What came of wanting the lock.
 pub enum Acquired {
@@ -112,66 +96,10 @@ pub enum Acquired {
     Recorded(Record),
 }
 
-/// What may be asked of the lock while it is held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Question {
-    /// Does the server show it as this session's, now?
-    IsHeld,
-    /// Will the wanted version's success be recorded, by the very session that holds the lock?
-    Record,
-}
-
 /// The migration lock, held. Dropping it releases it and waits for the server to hear of it, a few seconds at most.
 pub struct Lock {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
-}
-
-/// What the thread that keeps the lock shares with the one that supervises.
-#[derive(Default)]
-struct Shared {
-    question: Mutex<Asked>,
-    /// A duplicate of the socket of the session that holds the lock.
-    socket: Mutex<Option<OwnedFd>>,
-    /// Notified when a question was asked.
-    asked: Notify,
-    /// Notified when the lock is to be given back.
-    released: Notify,
-}
-
-/// Who waits for an answer.
-#[derive(Default)]
-enum Asked {
-    #[default]
-    Nothing,
-    Question(Question, Answer),
-    /// The lock is lost: nobody would be answered.
-    Closed,
-}
-
-type Answer = mpsc::Sender<Result<(), Failure>>;
-
-impl Shared {
-    /// Takes the question that was asked.
-    fn question(&self) -> Option<(Question, Answer)> {
-        let mut asked = locked(&self.question);
-        match std::mem::take(&mut *asked) {
-            Asked::Question(question, answer) => Some((question, answer)),
-            other => {
-                *asked = other;
-                None
-            }
-        }
-    }
-
-    /// Answers nobody any more.
-    fn close(&self) {
-        *locked(&self.question) = Asked::Closed;
-    }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Lock {
@@ -197,7 +125,7 @@ impl Lock {
             .map_err(|error| {
                 Failure::failed(format!(
                     "no thread to keep the lock in: {}",
-                    words::error(&error)
+                    wording::error(&error)
                 ))
             })?;
         match outcome.recv() {
@@ -216,7 +144,7 @@ impl Lock {
     /// Its error is 125: the lock was lost, or the server says no.
     pub fn ask(
         &self,
-        question: Question,
+        question: Request,
     ) -> impl FnOnce() -> Result<(), Failure> + Send + use<> + 'static {
         let shared = Arc::clone(&self.shared);
         move || {
@@ -226,7 +154,7 @@ impl Lock {
             if matches!(*asked, Asked::Closed) {
                 return Err(lost());
             }
-            *asked = Asked::Question(question, sender);
+            *asked = Asked::Request(question, sender);
             drop(asked);
             shared.asked.notify_one();
             receiver.recv().unwrap_or_else(|_| Err(lost()))
@@ -245,7 +173,7 @@ impl Lock {
             .as_ref()
             .map_or_else(missing, |own| sys::duplicate(own.as_fd()));
         copy.map_err(|error| {
-            let reason = words::error(&error);
+            let reason = wording::error(&error);
             Failure::failed(format!("the lock's connection can't be shared: {reason}"))
         })
     }
@@ -278,7 +206,7 @@ fn run(wanted: &Wanted, shared: &Shared, report: &Report, lost: impl FnOnce(Stri
     {
         Ok(runtime) => runtime,
         Err(error) => {
-            let reason = words::error(&error);
+            let reason = wording::error(&error);
             let _ = report.send(Err(Failure::failed(format!(
                 "the network can't be set up: {reason}"
             ))));
@@ -302,7 +230,7 @@ async fn serve(wanted: &Wanted, shared: &Shared, report: &Report, lost: impl FnO
     };
     let ledger = wanted.once.as_ref().map(|once| Ledger::new(once, &key));
     match waiter::acquire(&connector, wanted, &key, ledger.as_ref()).await {
-        Ok(waiter::Outcome::Got(mut session)) => {
+        Ok(waiter::Acquisition::Got(mut session)) => {
             session.end = None;
             *locked(&shared.socket) = session.socket().ok();
             let _ = report.send(Ok(None));
@@ -313,7 +241,7 @@ async fn serve(wanted: &Wanted, shared: &Shared, report: &Report, lost: impl FnO
             };
             keeper.keep(session, lost).await;
         }
-        Ok(waiter::Outcome::Recorded(record)) => {
+        Ok(waiter::Acquisition::Recorded(record)) => {
             let _ = report.send(Ok(Some(record)));
         }
         Err(failure) => {
@@ -322,32 +250,10 @@ async fn serve(wanted: &Wanted, shared: &Shared, report: &Report, lost: impl FnO
     }
 }
 
-/// What comes first of two; the other is dropped.
-async fn race<T>(one: impl Future<Output = T>, other: impl Future<Output = T>) -> T {
-    let (mut one, mut other) = (pin!(one), pin!(other));
-    poll_fn(|context| match one.as_mut().poll(context) {
-        Poll::Pending => other.as_mut().poll(context),
-        ready @ Poll::Ready(_) => ready,
-    })
-    .await
-}
-
-/// What other replicas see in `pg_stat_activity`; Postgres cuts it at 63 bytes.
-fn application_name() -> String {
-    format!("portero migrate {}", host_name())
-        .trim_end()
-        .to_owned()
-}
-
-/// In a container its id, or the pod's name (`uname(2)`).
-fn host_name() -> String {
-    nix::sys::utsname::uname()
-        .map(|names| names.nodename().to_string_lossy().into_owned())
-        .unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -360,12 +266,12 @@ mod tests {
         let answers = |before: &dyn Fn(), after: &dyn Fn()| {
             before();
             let (sender, receiver) = mpsc::channel();
-            let ask = lock.ask(Question::IsHeld);
+            let ask = lock.ask(Request::IsHeld);
             thread::spawn(move || sender.send(ask()));
             after();
             receiver.recv_timeout(Duration::from_secs(30))
         };
-        let is_asked = || matches!(*locked(&shared.question), Asked::Question(..));
+        let is_asked = || matches!(*locked(&shared.question), Asked::Request(..));
         let close_when_asked = || {
             while !is_asked() {
                 thread::yield_now();

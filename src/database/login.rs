@@ -16,11 +16,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 use tokio_postgres::config::ChannelBinding;
 
-use super::diagnosis::Trouble;
-use super::scram::Scram;
-use super::stranger;
-use super::url::Methods;
-use super::wire::{self, Message, Stream, Unread};
+use crate::database::diagnosis::{ErrorResponse, Trouble, from_answer};
+use crate::database::fingerprint;
+use crate::database::scram::Scram;
+use crate::database::url::Methods;
+use crate::database::wire;
+use crate::database::wire::{Message, Stream, Unread};
 
 /// The most that a server may say in answer to one message, in bytes: what portero asks is answered in a few hundred,
 /// and what reads a session keeps a message, however long it says it is, until all of it is there.
@@ -30,7 +31,7 @@ const SCRAM: &str = "SCRAM-SHA-256";
 const SCRAM_PLUS: &str = "SCRAM-SHA-256-PLUS";
 
 /// Who logs in, and how he may.
-pub(super) struct Credentials<'a> {
+pub(super) struct LoginParameters<'a> {
     pub(super) parameters: Vec<(&'a str, &'a str)>,
     pub(super) user: &'a str,
     pub(super) password: Option<String>,
@@ -48,52 +49,64 @@ pub(super) struct Secured {
 }
 
 /// Why there is no login.
-pub(super) struct Failure {
+pub(super) struct LoginError {
     pub(super) trouble: Trouble,
     /// Whether the server said so before it asked for authentication: then it may be tried with TLS instead of without,
     /// or the other way round. Later, it would count twice, and a password might go in clear.
     pub(super) other_way: bool,
     /// Whether something else may be there than PostgreSQL.
-    pub(super) is_strange: bool,
+    pub(super) is_foreign: bool,
 }
 
-impl From<Trouble> for Failure {
+impl From<Trouble> for LoginError {
     fn from(trouble: Trouble) -> Self {
         Self {
             trouble,
             other_way: false,
-            is_strange: false,
+            is_foreign: false,
         }
     }
 }
 
-impl From<io::Error> for Failure {
+impl From<ErrorResponse> for LoginError {
+    /// `pg_hba.conf` refuses a way by 28000, PgBouncer by 08P01; a password, or what stands for it, is refused by
+    /// another function of the server's.
+    fn from(answer: ErrorResponse) -> Self {
+        let other_way = ["28000", "08P01"].contains(&answer.code.as_str());
+        Self {
+            other_way: other_way && answer.routine != "auth_failed",
+            ..from_answer(&answer.code, &answer.message).into()
+        }
+    }
+}
+
+impl From<io::Error> for LoginError {
     fn from(error: io::Error) -> Self {
         Self {
-            is_strange: error.kind() == io::ErrorKind::ConnectionReset,
+            is_foreign: error.kind() == io::ErrorKind::ConnectionReset,
             ..Trouble::from(&error).into()
         }
     }
 }
 
-impl From<Unread> for Failure {
+impl From<Unread> for LoginError {
     fn from(unread: Unread) -> Self {
         match unread {
             Unread::Failed(error) => error.into(),
-            Unread::Strange(said) => stranger::trouble(&said).into(),
+            Unread::Foreign(said) => fingerprint::trouble(&said).into(),
         }
     }
 }
 
-fn refused<T>(why: impl Into<String>) -> Result<T, Failure> {
+fn refused<T>(why: impl Into<String>) -> Result<T, LoginError> {
     Err(Trouble::Refused(why.into()).into())
 }
 
 /// Logs in; on success the server's next messages are its parameters.
 pub(super) async fn log_in(
     secured: &mut Secured,
-    as_whom: &Credentials<'_>,
-) -> Result<(), Failure> {
+    as_whom: &LoginParameters<'_>,
+) -> Result<(), LoginError> {
     let mut parameters = vec![("client_encoding", "UTF8")];
     parameters.extend(&as_whom.parameters);
     wire::send_startup(&mut secured.stream, &parameters).await?;
@@ -105,9 +118,9 @@ pub(super) async fn log_in(
         .authenticate(as_whom, secured.end_point.as_deref())
         .await;
     let has_asked = dialogue.has_asked;
-    result.map_err(|failure| Failure {
+    result.map_err(|failure| LoginError {
         other_way: failure.other_way && !has_asked,
-        is_strange: failure.is_strange && !has_asked,
+        is_foreign: failure.is_foreign && !has_asked,
         ..failure
     })
 }
@@ -120,7 +133,7 @@ struct Dialogue<'a> {
 
 impl Dialogue<'_> {
     /// The next message about authentication: its kind and what is behind it.
-    async fn next(&mut self) -> Result<(u32, Vec<u8>), Failure> {
+    async fn next(&mut self) -> Result<(u32, Vec<u8>), LoginError> {
         loop {
             match wire::read(self.stream).await {
                 Ok(Message::Authentication(kind, behind)) => {
@@ -131,7 +144,7 @@ impl Dialogue<'_> {
                 Ok(Message::Other) => {}
                 // In TLS 1.3 a client's certificate is refused after the handshake.
                 Err(Unread::Failed(error)) if super::diagnosis::tls_error(&error).is_some() => {
-                    return Err(Failure {
+                    return Err(LoginError {
                         other_way: true,
                         ..error.into()
                     });
@@ -143,9 +156,9 @@ impl Dialogue<'_> {
 
     async fn authenticate(
         &mut self,
-        as_whom: &Credentials<'_>,
+        as_whom: &LoginParameters<'_>,
         end_point: Option<&[u8]>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), LoginError> {
         let (kind, behind) = self.next().await?;
         let method = match kind {
             0 => Methods::NONE,
@@ -181,7 +194,7 @@ impl Dialogue<'_> {
             None => as_whom.password()?.to_owned(),
         };
         wire::send(self.stream, b'p', &[said.as_bytes(), &[0]]).await?;
-        self.end().await.map_err(|failure| Failure {
+        self.end().await.map_err(|failure| LoginError {
             trouble: failure.trouble.map(|reason| as_whom.unquoted(reason)),
             ..failure
         })
@@ -189,10 +202,10 @@ impl Dialogue<'_> {
 
     async fn sasl(
         &mut self,
-        as_whom: &Credentials<'_>,
+        as_whom: &LoginParameters<'_>,
         end_point: Option<&[u8]>,
         mechanisms: &[u8],
-    ) -> Result<(), Failure> {
+    ) -> Result<(), LoginError> {
         let names = mechanisms.split(|byte| *byte == 0);
         let names: Vec<_> = names.map(String::from_utf8_lossy).collect();
         let offers = |name| names.iter().any(|offered| offered == name);
@@ -211,7 +224,7 @@ impl Dialogue<'_> {
             None if offers(SCRAM) => (SCRAM, "n,,", &[][..]),
             _ => {
                 let names = names.join(" ");
-                let names = crate::probe::words::printable(names.trim());
+                let names = crate::wording::printable(names.trim());
                 return refused(format!(
                     "the server asks for {names}, and portero knows {SCRAM} only"
                 ));
@@ -237,7 +250,7 @@ impl Dialogue<'_> {
         }
     }
 
-    async fn end(&mut self) -> Result<(), Failure> {
+    async fn end(&mut self) -> Result<(), LoginError> {
         match self.next().await? {
             (0, _) => Ok(()),
             _ => refused(BROKEN),
@@ -247,8 +260,8 @@ impl Dialogue<'_> {
 
 const BROKEN: &str = "the server breaks the rules of authentication";
 
-impl Credentials<'_> {
-    fn password(&self) -> Result<&str, Failure> {
+impl LoginParameters<'_> {
+    fn password(&self) -> Result<&str, LoginError> {
         match &self.password {
             Some(password) => Ok(password),
             None => refused(
@@ -268,7 +281,7 @@ impl Credentials<'_> {
         }
     }
 
-    fn allow(&self, method: Methods) -> Result<(), Failure> {
+    fn allow(&self, method: Methods) -> Result<(), LoginError> {
         if self.methods.contains(method) {
             return Ok(());
         }

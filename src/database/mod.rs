@@ -3,12 +3,12 @@
 pub mod connect;
 pub mod diagnosis;
 pub mod endpoint;
+mod fingerprint;
 pub mod lock;
 mod login;
 pub mod once;
 pub mod passfile;
 mod scram;
 mod secure;
-mod stranger;
 pub mod url;
 mod wire;

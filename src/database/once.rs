@@ -11,14 +11,14 @@ const MOVING: [&str; 4] = ["latest", "main", "master", "dev"];
 
 /// What is migrated once, and where that is recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Once {
+pub struct MigrateOnce {
     /// Unique per build.
     pub version: String,
     /// Where it is recorded.
     pub table: Table,
 }
 
-impl Once {
+impl MigrateOnce {
     /// A version that can be told from every other build's.
     ///
     /// # Errors
@@ -140,13 +140,13 @@ mod tests {
             "l'été",
             "latest-2",
         ] {
-            assert_eq!(Once::version(text).as_deref(), Ok(text));
+            assert_eq!(MigrateOnce::version(text).as_deref(), Ok(text));
         }
         let long = "v".repeat(201);
         for text in [
             "", "latest", "LATEST", "main", "master", "dev", "v 1", " v1", "v1\n", &long,
         ] {
-            assert!(Once::version(text).is_err(), "{text:?}");
+            assert!(MigrateOnce::version(text).is_err(), "{text:?}");
         }
     }
 

@@ -1,12 +1,15 @@
 //! Who logs in when the URL does not say it: the operating system's user, and the password file
 //! (PostgreSQL manual, 34.16 "The Password File").
 
+use crate::accounts::User;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 
-use super::url::PostgresUrl;
-use crate::probe::files;
+use crate::database::url::PostgresUrl;
+use crate::files;
 
 /// A wait tries many times and says it once.
 static PASSED_OVER: Once = Once::new();
@@ -119,16 +122,11 @@ pub(super) fn name_of(uid: u32) -> Option<String> {
 }
 
 fn account(uid: u32) -> Option<Account> {
-    let uid = uid.to_string();
     let (passwd, _) = files::read(Path::new("/etc/passwd")).ok()?;
-    String::from_utf8_lossy(&passwd).lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let (name, id) = (fields.next()?, fields.nth(1)?);
-        let home = fields.nth(2)?;
-        (id == uid).then(|| Account {
-            name: name.into(),
-            home: home.into(),
-        })
+    let user = User::find(&passwd, |user| user.uid == uid)?;
+    Some(Account {
+        name: String::from_utf8_lossy(user.name).into_owned(),
+        home: PathBuf::from(OsString::from_vec(user.home.to_vec())),
     })
 }
 

@@ -8,11 +8,12 @@ use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsConnector;
 
-use super::diagnosis::{Trouble, tls_error};
-use super::login::{Failure, Secured};
-use super::stranger;
-use super::wire::{self, Message, SSL_REQUEST, Stream, Unread};
-use crate::probe::tls::end_point;
+use crate::database::diagnosis::{Trouble, tls_error};
+use crate::database::fingerprint;
+use crate::database::login::{LoginError, Secured};
+use crate::database::wire;
+use crate::database::wire::{Message, SSL_REQUEST, Stream, Unread};
+use crate::net::tls::end_point;
 
 /// How a connection is to be made.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -31,7 +32,7 @@ pub(super) async fn secure(
     way: Way,
     name: &str,
     config: Option<&Arc<ClientConfig>>,
-) -> Result<Secured, Failure> {
+) -> Result<Secured, LoginError> {
     let plain = |stream| Secured {
         stream,
         end_point: None,
@@ -47,7 +48,7 @@ pub(super) async fn secure(
         };
     }
     let name = ServerName::try_from(name.to_owned()).map_err(|_| {
-        Failure::from(Trouble::Refused(
+        LoginError::from(Trouble::Refused(
             "the host's name is none that a certificate can have".into(),
         ))
     })?;
@@ -63,16 +64,16 @@ pub(super) async fn secure(
                 end_point,
             })
         }
-        Err(error) => Err(Failure {
+        Err(error) => Err(LoginError {
             other_way: true,
-            is_strange: is_no_tls(&error),
+            is_foreign: is_no_tls(&error),
             ..error.into()
         }),
     }
 }
 
 /// Asks for TLS: exactly one letter is read, so that nothing that came before the handshake counts as coming after it.
-async fn has_tls(stream: &mut Box<dyn Stream>) -> Result<bool, Failure> {
+async fn has_tls(stream: &mut Box<dyn Stream>) -> Result<bool, LoginError> {
     stream.write_all(&SSL_REQUEST).await?;
     stream.flush().await?;
     match stream.read_u8().await? {
@@ -80,11 +81,11 @@ async fn has_tls(stream: &mut Box<dyn Stream>) -> Result<bool, Failure> {
         b'N' => Ok(false),
         b'E' => match wire::read_behind(stream, b'E').await {
             Ok(Message::Error(answer)) => Err(answer.into()),
-            Ok(_) => Err(stranger::trouble(b"").into()),
+            Ok(_) => Err(fingerprint::trouble(b"").into()),
             Err(unread) => Err(unread.into()),
         },
-        other => Err(match wire::strange(stream, vec![other]).await {
-            Unread::Strange(said) => stranger::trouble(&said).into(),
+        other => Err(match wire::foreign(stream, vec![other]).await {
+            Unread::Foreign(said) => fingerprint::trouble(&said).into(),
             Unread::Failed(error) => error.into(),
         }),
     }

@@ -10,6 +10,9 @@ mod syntax;
 #[cfg(test)]
 mod tests;
 
+use crate::net::tls::settings::TLS12;
+use crate::net::tls::settings::TLS13;
+use crate::net::tls::settings::VERSIONS;
 use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
@@ -19,19 +22,19 @@ use std::time::Duration;
 use rustls::SupportedProtocolVersion;
 use tokio_postgres::config::ChannelBinding;
 
-use crate::probe::tls::{self, SslMode, TlsSettings, TrustedRoots};
-use crate::setup::environment::Environment;
+use crate::environment::Environment;
+use crate::net::tls::settings::{SslMode, TlsSettings, TrustedRoots};
 
-use keywords::Keywords;
+use crate::database::url::keywords::Keywords;
 
-pub(super) use methods::Methods;
+pub(super) use crate::database::url::methods::Methods;
 
 /// libpq's default port.
 const DEFAULT_PORT: u16 = 5432;
 
 /// Where a server is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Host {
+pub(super) enum ServerHost {
     /// A name or an IP address.
     Tcp(String),
     /// The directory of a unix socket.
@@ -43,7 +46,7 @@ pub(super) enum Host {
 /// One server to try.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Server {
-    pub host: Host,
+    pub host: ServerHost,
     /// Connect to this address; `host` then is only the name for certificates and the password file.
     pub address: Option<IpAddr>,
     pub port: u16,
@@ -153,7 +156,7 @@ impl PostgresUrl {
             && self
                 .servers
                 .iter()
-                .any(|server| !matches!(server.host, Host::Socket(_)))
+                .any(|server| !matches!(server.host, ServerHost::Socket(_)))
     }
 }
 
@@ -208,9 +211,9 @@ fn versions(keywords: &Keywords) -> Result<&'static [&'static SupportedProtocolV
         number("ssl_max_protocol_version", 3)?,
     );
     match (least, most) {
-        (0..=2, 3) => Ok(tls::VERSIONS),
-        (3, 3) => Ok(tls::TLS13),
-        (0..=2, 2) => Ok(tls::TLS12),
+        (0..=2, 3) => Ok(VERSIONS),
+        (3, 3) => Ok(TLS13),
+        (0..=2, 2) => Ok(TLS12),
         _ => Err(
             "ssl_min_protocol_version and ssl_max_protocol_version leave none of portero's TLS versions, 1.2 and 1.3"
                 .into(),
@@ -259,11 +262,11 @@ fn servers(keywords: &Keywords) -> Result<Vec<Server>, String> {
                 .transpose()?;
             let host = match at(&hosts, i) {
                 Some(path) if path.starts_with('/') && address.is_none() => {
-                    Host::Socket(path.into())
+                    ServerHost::Socket(path.into())
                 }
-                Some(name) => Host::Tcp(name),
-                None => address.map_or(Host::Default, |address: IpAddr| {
-                    Host::Tcp(address.to_string())
+                Some(name) => ServerHost::Tcp(name),
+                None => address.map_or(ServerHost::Default, |address: IpAddr| {
+                    ServerHost::Tcp(address.to_string())
                 }),
             };
             let port = ports.get(i).or(ports.first()).copied().unwrap_or_default();
@@ -388,15 +391,17 @@ impl fmt::Display for PostgresUrl {
                 f.write_str(",")?;
             }
             match &server.host {
-                Host::Tcp(host) if host.contains(':') => write!(f, "[{host}]:{}", server.port)?,
-                Host::Tcp(host) => write!(f, "{}:{}", host.escape_debug(), server.port)?,
-                Host::Socket(path) => write!(
+                ServerHost::Tcp(host) if host.contains(':') => {
+                    write!(f, "[{host}]:{}", server.port)?
+                }
+                ServerHost::Tcp(host) => write!(f, "{}:{}", host.escape_debug(), server.port)?,
+                ServerHost::Socket(path) => write!(
                     f,
                     "[{}]:{}",
                     path.to_string_lossy().escape_debug(),
                     server.port
                 )?,
-                Host::Default => {}
+                ServerHost::Default => {}
             }
         }
         match &self.database {

@@ -5,7 +5,7 @@ use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Duration, timeout};
 
-use super::diagnosis::Answer;
+use crate::database::diagnosis::ErrorResponse;
 
 /// A connection below Postgres' protocol.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -31,7 +31,7 @@ pub(super) enum Message {
     /// `AuthenticationXXX`: its kind and what comes behind it.
     Authentication(u32, Vec<u8>),
     /// `ErrorResponse`.
-    Error(Answer),
+    Error(ErrorResponse),
     /// A notice, or another version of the protocol that is offered: of no interest.
     Other,
 }
@@ -40,7 +40,7 @@ pub(super) enum Message {
 pub(super) enum Unread {
     Failed(io::Error),
     /// What came is nothing that PostgreSQL says.
-    Strange(Vec<u8>),
+    Foreign(Vec<u8>),
 }
 
 impl From<io::Error> for Unread {
@@ -61,7 +61,7 @@ pub(super) async fn read_behind(
     kind: u8,
 ) -> Result<Message, Unread> {
     if !b"RENv".contains(&kind) {
-        return Err(strange(stream, vec![kind]).await);
+        return Err(foreign(stream, vec![kind]).await);
     }
     let mut length = [0; 4];
     stream.read_exact(&mut length).await?;
@@ -72,7 +72,7 @@ pub(super) async fn read_behind(
     else {
         let mut first = vec![kind];
         first.extend(length);
-        return Err(strange(stream, first).await);
+        return Err(foreign(stream, first).await);
     };
     let mut body = vec![0; rest];
     stream.read_exact(&mut body).await?;
@@ -82,18 +82,18 @@ pub(super) async fn read_behind(
             let kind = body.try_into().map_or(u32::MAX, u32::from_be_bytes);
             Message::Authentication(kind, behind)
         }
-        b'E' => Message::Error(Answer::parse(&body)),
+        b'E' => Message::Error(ErrorResponse::parse(&body)),
         _ => Message::Other,
     })
 }
 
 /// What else is said at once.
-pub(super) async fn strange(stream: &mut (impl Stream + ?Sized), mut first: Vec<u8>) -> Unread {
+pub(super) async fn foreign(stream: &mut (impl Stream + ?Sized), mut first: Vec<u8>) -> Unread {
     let mut more = [0; LONGEST_ANSWER];
     if let Ok(Ok(length)) = timeout(SENTENCE, stream.read(&mut more)).await {
         first.extend_from_slice(&more[..length]);
     }
-    Unread::Strange(first)
+    Unread::Foreign(first)
 }
 
 /// Sends one message, whose body is these parts one after another.

@@ -20,8 +20,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::plan::Stage;
-use crate::probe::words;
 use crate::sys;
+use crate::wording;
 
 /// How long the look may take: on a host's PID namespace /proc is large, and the answer is due.
 const LIMIT: Duration = Duration::from_millis(100);
@@ -48,7 +48,7 @@ impl fmt::Display for Progress {
             Stage::Wait => "waiting",
             Stage::Migrate => "migrating",
         };
-        let age = words::duration(self.age);
+        let age = wording::duration(self.age);
         write!(f, "portero is still {doing} ({age})")
     }
 }

@@ -3,10 +3,10 @@ use std::io;
 use std::os::fd::AsFd;
 
 use super::*;
-use crate::probe::Verification;
-use crate::probe::http::Expectation;
+use crate::environment::Environment;
+use crate::net::tls::settings::Verification;
+use crate::probe::question::Expectation;
 use crate::probe::testing::{Server, refused_port, stay_silent};
-use crate::setup::environment::Environment;
 
 fn plan(targets: &[&str]) -> ProbePlan {
     let parse = |text: &&str| {

@@ -4,10 +4,14 @@ use std::ffi::{OsStr, OsString};
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::{Chain, MigratePlan, ProbePlan, RunPlan, WaitPlan};
-use crate::init::supervise::Supervision;
-use crate::redaction::{escaped, redacted};
-use crate::setup::environment::Resolved;
+use crate::environment::resolved::Resolved;
+use crate::plan::migrate::{Chain, MigratePlan};
+use crate::plan::probe::ProbePlan;
+use crate::plan::run::RunPlan;
+use crate::plan::wait::WaitPlan;
+use crate::redaction::redacted;
+use crate::supervise::Supervision;
+use crate::wording::escaped;
 
 impl RunPlan {
     /// What `portero COMMAND` would do.

@@ -1,12 +1,40 @@
 //! What `portero migrate` comes to.
 
-use super::run::command;
-use super::wait::database;
-use super::{MigratePlan, WaitPlan, supervision};
-use crate::cli::{Mode, Opt};
-use crate::database::once::{Once, Table};
+use crate::cli::Opt;
+use crate::cli::mode::Mode;
+use crate::database::once::{MigrateOnce, Table};
 use crate::exit::Failure;
+use crate::plan::command::command;
+use crate::plan::supervision::supervision;
+use crate::plan::wait::WaitPlan;
+use crate::plan::wait::database;
+use crate::probe::target::Target;
 use crate::settings::Settings;
+use crate::supervise::Supervision;
+use std::ffi::OsString;
+use std::time::Duration;
+
+/// One command of a migration: programs joined by `&&`, each with its arguments.
+pub type Chain = Vec<Vec<OsString>>;
+
+/// What `portero migrate` does.
+#[derive(Clone, Debug)]
+pub struct MigratePlan {
+    /// What must be ready first: the database among it.
+    pub wait: WaitPlan,
+    /// Whose lock guards the migrations; `None` with `--no-lock`.
+    pub database: Option<Target>,
+    /// Run in order.
+    pub commands: Vec<Chain>,
+    /// Which lock.
+    pub lock_name: String,
+    /// How long to wait for it; `None` is no limit.
+    pub lock_timeout: Option<Duration>,
+    /// What need not be migrated again once it is recorded.
+    pub once: Option<MigrateOnce>,
+    /// How a migration is supervised.
+    pub supervision: Supervision,
+}
 
 impl MigratePlan {
     /// What `portero migrate` comes to: its operands as one command, else `--migrate`.
@@ -48,7 +76,7 @@ impl MigratePlan {
 }
 
 /// `--migrate-once` and `--migrate-table`. Without the lock nothing may be recorded: two could migrate at once.
-fn once(settings: &Settings<'_>, unguarded: bool) -> Result<Option<Once>, Failure> {
+fn once(settings: &Settings<'_>, unguarded: bool) -> Result<Option<MigrateOnce>, Failure> {
     if !settings.is_given(Opt::MigrateOnce) {
         return Ok(None);
     }
@@ -60,8 +88,8 @@ fn once(settings: &Settings<'_>, unguarded: bool) -> Result<Option<Once>, Failur
     }
     let version = settings.text(Opt::MigrateOnce)?.unwrap_or_default();
     let table = settings.text(Opt::MigrateTable)?.unwrap_or_default();
-    Ok(Some(Once {
-        version: Once::version(&version).map_err(refuse(Opt::MigrateOnce))?,
+    Ok(Some(MigrateOnce {
+        version: MigrateOnce::version(&version).map_err(refuse(Opt::MigrateOnce))?,
         table: Table::parse(&table).map_err(refuse(Opt::MigrateTable))?,
     }))
 }

@@ -1,16 +1,33 @@
 //! What `portero healthcheck` comes to.
 
+use crate::net::tls::settings::Verification;
 use std::ffi::OsString;
+use std::time::Duration;
 
-use super::wait::verification;
-use super::{HEALTH_TARGETS, ProbePlan};
 use crate::cli::Opt;
 use crate::exit::Failure;
-use crate::probe::http::{Expectation, StatusSet};
+use crate::net::address;
+use crate::plan::wait::verification;
+use crate::probe::question::{Expectation, StatusSet};
 use crate::probe::target::Target;
-use crate::redaction::shown;
+use crate::settings::HEALTH_TARGETS;
 use crate::settings::Settings;
-use crate::setup::environment::parse_port;
+use crate::wording::shown;
+
+/// What `portero healthcheck` does.
+#[derive(Clone, Debug)]
+pub struct ProbePlan {
+    /// Probed side by side; all must pass.
+    pub targets: Vec<Target>,
+    /// One deadline over everything; `None` is no limit.
+    pub timeout: Option<Duration>,
+    /// What is asked of an HTTP target, and which answer is healthy.
+    pub expectation: Expectation,
+    /// For `https` and `rediss` targets.
+    pub verification: Verification,
+    /// Healthy also while portero itself is still waiting or migrating.
+    pub live: bool,
+}
 
 impl ProbePlan {
     /// What `portero healthcheck` comes to: its operands, else `PORTERO_HEALTH_TARGET`, else the image's own port.
@@ -62,7 +79,7 @@ fn health_port(settings: &Settings<'_>) -> Result<u16, Failure> {
             "no port is known: put ENV PORT=… in the Dockerfile, as the check runs with the image's environment",
         ));
     };
-    parse_port(&port).ok_or_else(|| {
+    port.to_str().and_then(address::port).ok_or_else(|| {
         Failure::failed(format!("{origin}={} is not a port (1-65535)", shown(&port)))
     })
 }

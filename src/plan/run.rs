@@ -1,17 +1,51 @@
 //! What `portero COMMAND` comes to.
 
+use crate::identity::IdentityPlan;
 use std::ffi::{OsStr, OsString};
 
-use super::wait::WAITED;
-use super::{HEALTH_TARGETS, MigratePlan, RunPlan, Stage, WaitPlan, identity, supervision};
 use crate::cli::{CHILD_ONLY_IS_GONE, OPTIONS, Opt, OptionSpec, options_of};
+use crate::environment::Environment;
+use crate::environment::resolved::Resolved;
 use crate::exit::Failure;
-use crate::init::stops;
-use crate::init::supervise::Supervision;
-use crate::redaction::shown;
+use crate::plan::command::command;
+use crate::plan::identity::identity;
+use crate::plan::migrate::MigratePlan;
+use crate::plan::stage::Stage;
+use crate::plan::supervision::supervision;
+use crate::plan::wait::WAITED;
+use crate::plan::wait::WaitPlan;
+use crate::settings::HEALTH_TARGETS;
 use crate::settings::Settings;
-use crate::setup::environment::{Environment, Resolved};
-use crate::setup::expand::expand;
+use crate::supervise::Supervision;
+use crate::supervise::stops;
+use crate::wording::shown;
+
+/// What `portero COMMAND` does.
+#[derive(Clone, Debug)]
+pub struct RunPlan {
+    /// COMMAND and its arguments.
+    pub command: Vec<OsString>,
+    /// The resolved environment, portero's own variables still in it.
+    pub environment: Environment,
+    /// Who to become.
+    pub identity: IdentityPlan,
+    /// What runs before COMMAND.
+    pub stages: Vec<Stage>,
+    /// What is waited for, when the wait stage runs.
+    pub wait: Option<WaitPlan>,
+    /// What is migrated, when the migrate stage runs.
+    pub migrate: Option<MigratePlan>,
+    /// How COMMAND is supervised.
+    pub supervision: Supervision,
+    /// `--map-exit`: from, to.
+    pub map_exit: Vec<(u8, u8)>,
+    /// Replace portero by COMMAND.
+    pub exec: bool,
+    /// What is worth a warning, though not a failure.
+    pub warnings: Vec<String>,
+    /// Options typed on the command line, as the variables by which a stage gets them.
+    typed: Vec<(String, OsString)>,
+}
 
 impl RunPlan {
     /// What `portero COMMAND` comes to.
@@ -67,20 +101,8 @@ impl RunPlan {
             environment.set(variable, value);
         }
         // The names of the secrets stay, so that a stage shows their values no more than portero does.
-        let done: &[Opt] = &[
-            Opt::DefaultPort,
-            Opt::Default,
-            Opt::User,
-            Opt::Chown,
-            Opt::KeepCap,
-            Opt::MapExit,
-            Opt::StopDelay,
-            Opt::Exec,
-            Opt::Skip,
-            Opt::OnlyFor,
-        ];
-        for opt in done {
-            environment.remove(OPTIONS[*opt as usize].variable());
+        for option in OPTIONS.iter().filter(|option| !option.is_for_stages) {
+            environment.remove(option.variable());
         }
         let map = stops::handed_down(&self.supervision.map)
             .describe()
@@ -104,23 +126,6 @@ impl RunPlan {
             ..Supervision::default()
         }
     }
-}
-
-pub(super) fn command(settings: &Settings<'_>) -> Result<Vec<OsString>, Failure> {
-    let typed = &settings.typed.operands;
-    if typed.first().is_none_or(|name| name.is_empty()) {
-        let name = settings.typed.mode.name();
-        return Err(Failure::failed(format!(
-            "there is no COMMAND: say what to run, e.g. {name} -- uvicorn main:app (see '{name} --help')"
-        )));
-    }
-    if !settings.switch(Opt::ExpandArgs)? {
-        return Ok(typed.clone());
-    }
-    let expand_argument =
-        |argument: &OsString| expand(argument, settings.environment).map(|expanded| expanded.text);
-    let expanded: Result<Vec<OsString>, String> = typed.iter().map(expand_argument).collect();
-    expanded.map_err(|error| Failure::failed(format!("--expand-args: {error}")))
 }
 
 /// `--exec`. What is typed beside it and would do nothing is an error; an image's environment may well hold some.
@@ -179,9 +184,11 @@ fn typed_variables(settings: &Settings<'_>) -> Vec<(String, OsString)> {
         let values = settings.typed.values(option.opt);
         let value = match (option.kind, values) {
             (_, []) => continue,
-            (crate::cli::Kind::Switch, _) => OsString::from("1"),
-            (crate::cli::Kind::Value, [.., last]) => last.clone(),
-            (crate::cli::Kind::List(split), values) => values.join(OsStr::new(split.separator())),
+            (crate::cli::ValueKind::Switch, _) => OsString::from("1"),
+            (crate::cli::ValueKind::Value, [.., last]) => last.clone(),
+            (crate::cli::ValueKind::List(split), values) => {
+                values.join(OsStr::new(split.separator()))
+            }
         };
         match option.opt {
             Opt::Quiet => variables.push(("PORTERO_LOG_LEVEL".into(), "error".into())),

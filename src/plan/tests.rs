@@ -1,10 +1,14 @@
+use crate::settings::Settings;
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
 use super::*;
-use crate::cli::{self, Asked};
-use crate::setup::environment::{Resolved, resolve};
-use crate::setup::helper::Stops;
+use crate::cli;
+use crate::cli::Asked;
+use crate::environment::resolved::Resolved;
+use crate::exit::Failure;
+use crate::supervise::helper::Stops;
+use crate::variables::resolve;
 
 /// The resolved settings of a line, handed to `make`.
 fn with<T>(

@@ -4,14 +4,29 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::WaitPlan;
 use crate::cli::Opt;
 use crate::exit::Failure;
-use crate::probe::{Verification, target::Target};
+use crate::net::tls::settings::Verification;
+use crate::probe::target::Target;
 use crate::settings::Settings;
 
 /// The variable by which a run tells its migrate stage that its targets were ready a moment ago. Nobody else sets it.
 pub(super) const WAITED: &str = "PORTERO_WAITED";
+
+/// What `portero wait` does.
+#[derive(Clone, Debug)]
+pub struct WaitPlan {
+    /// All of them must be ready.
+    pub targets: Vec<Target>,
+    /// For all of them together; `None` is no limit.
+    pub timeout: Option<Duration>,
+    /// The longest pause between two tries of one target.
+    pub max_interval: Duration,
+    /// For `https` and `rediss` targets.
+    pub verification: Verification,
+    /// Whether this run has waited for all of them before: who is ready at once is not told again.
+    pub again: bool,
+}
 
 impl WaitPlan {
     /// `--wait` and `--database`.

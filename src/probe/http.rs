@@ -3,17 +3,19 @@
 mod transport;
 
 use std::io::{self, Read};
-use std::ops::RangeInclusive;
 
-use ureq::http::{HeaderName, HeaderValue, Method, Request, Response};
+use ureq::http::Response;
 use ureq::{Agent, Body};
 
-use self::transport::{Stranger, Transport, TransportParts};
-use super::link::{self, Link};
-use super::target::{HttpUrl, Place};
-use super::{Deadline, Question, Readiness, stream, words};
-use crate::exit::Failure;
-use crate::redaction;
+use crate::net::deadline::Deadline;
+use crate::net::link;
+use crate::net::link::Link;
+use crate::net::readiness::Readiness;
+use crate::net::stream;
+use crate::probe::http::transport::{ForeignServer, Transport, TransportParts};
+use crate::probe::question::Question;
+use crate::probe::target::{HttpServer, HttpUrl};
+use crate::wording;
 
 /// How much of a body is searched for the text of `--contains`, in bytes.
 const BODY_LIMIT: u64 = 64 * 1024;
@@ -23,157 +25,11 @@ const HINT_LIMIT: u64 = 4096;
 
 /// What servers answer with 400 to plain HTTP/1.1 on a port for something else: nginx, Go and Apache name HTTPS, Tomcat
 /// TLS, Kestrel HTTP/2.
-const HINTS: [(&str, Stranger); 3] = [
-    ("HTTPS", Stranger::Tls),
-    ("requires TLS", Stranger::Tls),
-    ("HTTP/2", Stranger::Http2),
+const HINTS: [(&str, ForeignServer); 3] = [
+    ("HTTPS", ForeignServer::Tls),
+    ("requires TLS", ForeignServer::Tls),
+    ("HTTP/2", ForeignServer::Http2),
 ];
-
-/// What is asked of an HTTP target, and which answer is healthy.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Expectation {
-    /// The request's method, as it is sent.
-    pub method: String,
-    /// Further headers of the request. `Host` changes the header alone, not the address.
-    pub headers: Vec<(String, String)>,
-    /// The statuses that are healthy.
-    pub status: StatusSet,
-    /// What the first 64 KiB of the body must contain; without it the body is not read.
-    pub contains: Option<Vec<u8>>,
-}
-
-impl Default for Expectation {
-    /// GET, and any status of 200-399: the kubelet's rule.
-    fn default() -> Self {
-        Self {
-            method: "GET".to_owned(),
-            headers: Vec::new(),
-            status: StatusSet::default(),
-            contains: None,
-        }
-    }
-}
-
-impl Expectation {
-    /// Whether a request can be made of it.
-    ///
-    /// # Errors
-    /// A method or header that HTTP does not allow (125). Values of headers are not shown: they may be secrets.
-    pub fn validate(&self) -> Result<(), Failure> {
-        Method::from_bytes(self.method.as_bytes()).map_err(|_| {
-            Failure::failed(format!(
-                "{} is no HTTP method",
-                redaction::shown(&self.method)
-            ))
-        })?;
-        for (name, value) in &self.headers {
-            HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
-                Failure::failed(format!(
-                    "{} is no name of an HTTP header; write 'Name: value'",
-                    redaction::shown(name)
-                ))
-            })?;
-            HeaderValue::from_str(value).map_err(|_| {
-                Failure::failed(format!(
-                    "the value of the HTTP header {name} has a control character"
-                ))
-            })?;
-        }
-        Ok(())
-    }
-
-    fn request(&self, url: &HttpUrl) -> Result<Request<()>, ureq::http::Error> {
-        let given = |wanted: &str| {
-            self.headers
-                .iter()
-                .any(|(name, _)| name.eq_ignore_ascii_case(wanted))
-        };
-        let mut request = Request::builder()
-            .method(self.method.as_str())
-            .uri(url.uri.clone());
-        if let Some(authorization) = url
-            .authorization
-            .as_deref()
-            .filter(|_| !given("authorization"))
-        {
-            request = request.header("authorization", authorization);
-        }
-        // No second request follows on this connection.
-        if !given("connection") {
-            request = request.header("connection", "close");
-        }
-        // A method that a body goes with says that there is none (RFC 9110, section 8.6).
-        if matches!(self.method.as_str(), "POST" | "PUT" | "PATCH") && !given("content-length") {
-            request = request.header("content-length", "0");
-        }
-        for (name, value) in &self.headers {
-            request = request.header(name, value);
-        }
-        request.body(())
-    }
-
-    /// Bytes enough for the whole request head, so that it goes out in one write.
-    fn request_size(&self, url: &HttpUrl) -> usize {
-        let headers: usize = self
-            .headers
-            .iter()
-            .map(|(name, value)| name.len() + value.len() + 4)
-            .sum();
-        let path = url.uri.path_and_query().map_or(0, |it| it.as_str().len());
-        let authorization = url.authorization.as_ref().map_or(0, String::len);
-        1024 + path + authorization + headers
-    }
-}
-
-/// A set of HTTP statuses.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StatusSet(Vec<RangeInclusive<u16>>);
-
-impl Default for StatusSet {
-    fn default() -> Self {
-        Self(vec![200..=399])
-    }
-}
-
-impl StatusSet {
-    /// Reads statuses and ranges between commas or white space: `200-399,418 500`.
-    ///
-    /// # Errors
-    /// What is no status of 100-999, a range that is upside down, or nothing at all.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let status = |text: &str| {
-            let digits = text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_digit());
-            text.parse::<u16>()
-                .ok()
-                .filter(|&status| digits && status >= 100)
-        };
-        let mut ranges = Vec::new();
-        for item in text
-            .split(|c: char| c == ',' || c.is_whitespace())
-            .filter(|item| !item.is_empty())
-        {
-            let (first, last) = item.split_once('-').unwrap_or((item, item));
-            match (status(first), status(last)) {
-                (Some(first), Some(last)) if first <= last => ranges.push(first..=last),
-                _ => {
-                    return Err(format!(
-                        "{} is no HTTP status or range; write them as in 200-399,418",
-                        redaction::shown(item)
-                    ));
-                }
-            }
-        }
-        if ranges.is_empty() {
-            return Err("no HTTP status is given; write them as in 200-399,418".to_owned());
-        }
-        Ok(Self(ranges))
-    }
-
-    /// Whether `status` is one of them.
-    pub fn contains(&self, status: u16) -> bool {
-        self.0.iter().any(|range| range.contains(&status))
-    }
-}
 
 /// Makes the request and judges the answer. Ready says the status.
 pub(super) fn ask(url: &HttpUrl, question: &Question, deadline: Deadline) -> Readiness {
@@ -219,15 +75,15 @@ fn connect(
     deadline: Deadline,
 ) -> Result<(Link, &'static str), Readiness> {
     let mut note = "";
-    let tcp = match &url.place {
-        Place::Socket(path) => {
+    let tcp = match &url.server {
+        HttpServer::Socket(path) => {
             return Ok((Link::unix(stream::unix(path, deadline)?, deadline), note));
         }
-        Place::Host(host) => stream::tcp(host, deadline)?,
-        Place::Own(port) => stream::loopback(*port, deadline)?,
+        HttpServer::Host(host) => stream::tcp(host, deadline)?,
+        HttpServer::Own(port) => stream::loopback(*port, deadline)?,
     };
     let peer = tcp.peer_addr().ok().map(|address| address.ip());
-    if matches!(url.place, Place::Own(_)) && peer.is_some_and(|address| address.is_ipv6()) {
+    if matches!(url.server, HttpServer::Own(_)) && peer.is_some_and(|address| address.is_ipv6()) {
         note = " from [::1]";
     }
     if !url.tls {
@@ -275,8 +131,8 @@ fn unexpected(response: Response<Body>, url: &HttpUrl) -> Readiness {
         let hint = HINTS
             .iter()
             .find(|(text, _)| contains(&body, text.as_bytes()));
-        if let Some((_, stranger)) = hint {
-            return Readiness::Refused(stranger.to_string());
+        if let Some((_, foreign)) = hint {
+            return Readiness::Refused(foreign.to_string());
         }
     }
     Readiness::NotYet(format!("status {}", status.as_u16()))
@@ -300,8 +156,8 @@ fn shown(location: &str) -> String {
     } else {
         ""
     };
-    words::shortened(
-        &words::printable(&format!("{scheme}{host}{path}{query}")),
+    wording::shortened(
+        &wording::printable(&format!("{scheme}{host}{path}{query}")),
         80,
     )
 }
@@ -340,7 +196,7 @@ fn is_end(error: &io::Error) -> bool {
 }
 
 fn may_speak_tls(url: &HttpUrl) -> bool {
-    !url.tls && !matches!(url.place, Place::Socket(_))
+    !url.tls && !matches!(url.server, HttpServer::Socket(_))
 }
 
 /// What a server does that crashes over the request, or that is OpenSSL and was asked without TLS.
@@ -355,7 +211,7 @@ fn closed() -> Readiness {
 fn explain(error: ureq::Error, deadline: Deadline) -> Readiness {
     match error {
         ureq::Error::Io(error) => link::explain(&error, deadline, "http://"),
-        ureq::Error::Other(error) if error.is::<Stranger>() => {
+        ureq::Error::Other(error) if error.is::<ForeignServer>() => {
             Readiness::Refused(error.to_string())
         }
         ureq::Error::Protocol(error) => {
@@ -365,13 +221,16 @@ fn explain(error: ureq::Error, deadline: Deadline) -> Readiness {
             let reason = reason.unwrap_or(&text);
             Readiness::NotYet(format!(
                 "it does not speak HTTP: {}",
-                words::shortened(&words::printable(reason), 80)
+                wording::shortened(&wording::printable(reason), 80)
             ))
         }
         ureq::Error::LargeResponseHeader(..) => {
             Readiness::NotYet("it does not speak HTTP: more than 64 KiB of header".to_owned())
         }
-        error => Readiness::NotYet(words::shortened(&words::printable(&error.to_string()), 100)),
+        error => Readiness::NotYet(wording::shortened(
+            &wording::printable(&error.to_string()),
+            100,
+        )),
     }
 }
 

@@ -8,11 +8,11 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Notify;
 
-use super::Readiness;
 use crate::database::connect::Connector;
 use crate::database::diagnosis::Trouble;
 use crate::database::endpoint::check_sockets;
 use crate::database::url::PostgresUrl;
+use crate::net::readiness::Readiness;
 
 /// What the server sees as `application_name`, unless the URL has one.
 const APPLICATION_NAME: &str = "portero";
@@ -68,7 +68,7 @@ fn runtime() -> Result<Runtime, String> {
     built.map_err(|error| {
         format!(
             "the network can't be set up: {}",
-            super::words::error(&error)
+            crate::wording::error(&error)
         )
     })
 }

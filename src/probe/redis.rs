@@ -5,9 +5,14 @@
 
 use std::io::{self, ErrorKind};
 
-use super::link::{self, Link, TLS_ALERT};
-use super::target::{Host, RedisUrl, Server};
-use super::{Deadline, Question, Readiness, stream, words};
+use crate::net::address::Host;
+use crate::net::deadline::Deadline;
+use crate::net::link::{self, Link, TLS_ALERT};
+use crate::net::readiness::Readiness;
+use crate::net::stream;
+use crate::probe::question::Question;
+use crate::probe::target::{RedisUrl, Server};
+use crate::wording;
 
 /// The longest answer that is read, in bytes: an error of Redis' own has a few hundred.
 const ANSWER_LIMIT: usize = 4096;
@@ -231,7 +236,7 @@ fn no_pong(answer: &str, url: &RedisUrl) -> Readiness {
 
 /// Other errors pass: LOADING, BUSY, MASTERDOWN, MISCONF, too many clients.
 fn not_yet(code: &str, text: &str) -> Readiness {
-    let text = words::shortened(&words::printable(text), 100);
+    let text = wording::shortened(&wording::printable(text), 100);
     let reason = match code {
         "LOADING" => "it is still loading its data (LOADING)".to_owned(),
         "BUSY" => "it is busy with a script (BUSY)".to_owned(),

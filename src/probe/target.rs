@@ -1,6 +1,6 @@
 //! The one grammar of targets, for `--wait`, `wait` and `healthcheck`.
 
-mod address;
+mod http;
 mod redis;
 
 use std::ffi::OsStr;
@@ -9,14 +9,15 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-pub use self::address::MAX_SOCKET_PATH;
-pub(super) use self::address::{Host, HttpUrl, Place};
-use self::address::{HostError, absolute, socket_path, uri_of};
-pub(super) use self::redis::{RedisUrl, Server};
 use crate::database::url::PostgresUrl;
+use crate::environment::Environment;
+use crate::environment::expand::{self, is_name};
 use crate::exit::Failure;
-use crate::setup::environment::Environment;
-use crate::setup::expand::{self, is_name};
+pub(super) use crate::net::address::Host;
+use crate::net::address::{HostError, absolute, socket_path};
+pub(super) use crate::probe::target::redis::{RedisUrl, Server};
+use http::uri_of;
+pub use http::{HttpServer, HttpUrl};
 
 /// What is said of a target that nothing here can read.
 const KINDS: &str = "is not a target: it takes a postgres://, http://, https://, http+unix://, redis://, tcp://, unix:// or file:// URL, \
@@ -27,12 +28,12 @@ const KINDS: &str = "is not a target: it takes a postgres://, http://, https://,
 pub struct Target {
     /// The variable that it was taken from.
     variable: Option<String>,
-    pub(super) kind: Kind,
+    pub(super) kind: TargetKind,
 }
 
 /// What there is to ask.
 #[derive(Clone)]
-pub(super) enum Kind {
+pub(super) enum TargetKind {
     Postgres(Arc<PostgresUrl>),
     Http(HttpUrl),
     Redis(RedisUrl),
@@ -50,7 +51,7 @@ impl Target {
     /// variable's value.
     pub fn parse(text: &OsStr, env: &Environment) -> Result<Self, Failure> {
         let Some(name) = text.to_str().filter(|text| is_name(text)) else {
-            let kind = Kind::parse(text, env, true).map_err(|why| {
+            let kind = TargetKind::parse(text, env, true).map_err(|why| {
                 let hint = match expand::hint(text) {
                     "" => String::new(),
                     hint => format!("{hint}, or the variable's NAME alone"),
@@ -67,7 +68,7 @@ impl Target {
                 "target {name}: the variable {name} is unset or empty (were it a host, it would need its port: {name}:PORT)"
             ))
         })?;
-        let kind = Kind::parse(value, env, false).map_err(|why| {
+        let kind = TargetKind::parse(value, env, false).map_err(|why| {
             // Of a database URL whole sentences are said.
             let is_whole = value.to_str().is_some_and(PostgresUrl::is_meant_by);
             let what = if is_whole {
@@ -101,41 +102,44 @@ impl Target {
         let uri = uri_of("http", &format!("127.0.0.1:{port}"), path)
             .map_err(|why| Failure::failed(format!("the path to probe {why}")))?;
         let http = HttpUrl {
-            place: Place::Own(port),
+            server: HttpServer::Own(port),
             tls: false,
             uri,
             authorization: None,
         };
         Ok(Self {
             variable: None,
-            kind: Kind::Http(http),
+            kind: TargetKind::Http(http),
         })
     }
 
     /// The URL, when this is a Postgres target.
     pub fn postgres(&self) -> Option<&PostgresUrl> {
         match &self.kind {
-            Kind::Postgres(url) => Some(url),
+            TargetKind::Postgres(url) => Some(url),
             _ => None,
         }
     }
 
     /// Whether this is a Redis target.
     pub fn is_redis(&self) -> bool {
-        matches!(self.kind, Kind::Redis(_))
+        matches!(self.kind, TargetKind::Redis(_))
     }
 
     /// Whether an HTTP request is made of it, so that a method goes with its name.
     pub fn is_http(&self) -> bool {
-        matches!(self.kind, Kind::Http(_))
+        matches!(self.kind, TargetKind::Http(_))
     }
 
     /// Whether asking it may look at a file that it names.
     pub fn looks_at_files(&self) -> bool {
         match &self.kind {
-            Kind::Http(url) => matches!(url.place, Place::Socket(_)),
-            Kind::Tcp(_) => false,
-            Kind::Postgres(_) | Kind::Redis(_) | Kind::Unix(_) | Kind::File(_) => true,
+            TargetKind::Http(url) => matches!(url.server, HttpServer::Socket(_)),
+            TargetKind::Tcp(_) => false,
+            TargetKind::Postgres(_)
+            | TargetKind::Redis(_)
+            | TargetKind::Unix(_)
+            | TargetKind::File(_) => true,
         }
     }
 }
@@ -156,7 +160,7 @@ impl fmt::Debug for Target {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for TargetKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Postgres(url) => url.fmt(f),
@@ -169,7 +173,7 @@ impl fmt::Display for Kind {
     }
 }
 
-impl Kind {
+impl TargetKind {
     /// The error continues `target NAME: ` or `the value of this variable `, and quotes nothing of the text unless it is
     /// `typed`.
     fn parse(text: &OsStr, env: &Environment, typed: bool) -> Result<Self, String> {

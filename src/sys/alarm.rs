@@ -7,7 +7,8 @@ use std::ptr;
 use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
 use std::time::Duration;
 
-use super::{standard_stream, write_within};
+use crate::sys::line::write_within;
+use crate::sys::process::standard_stream;
 
 /// What is said then.
 static LINE: AtomicPtr<c_char> = AtomicPtr::new(ptr::null_mut());

@@ -8,7 +8,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::fatal::or_end;
+use crate::sys::fatal::or_end;
 
 /// Enough for the environment, the arguments and the plan of a usual container; untouched pages cost nothing.
 const SIZE: usize = 64 * 1024;

@@ -6,8 +6,9 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::output::write_within;
-use super::{exit_now, standard_stream};
+use crate::sys::mask::{SignalSet, change_signal_mask};
+use crate::sys::output::write_with_sigpipe;
+use crate::sys::process::{exit_now, standard_stream};
 
 /// How the line begins, and the code.
 static WORDS: OnceLock<(&str, u8)> = OnceLock::new();
@@ -43,7 +44,9 @@ pub(super) fn fail(why: &str) -> ! {
         .zip(bytes)
         .map(|(to, from)| *to = from)
         .count();
-    write_within(standard_stream(2), &line[..length], PATIENCE);
+    // Whoever reads it: the code is to be this one, not SIGPIPE's.
+    let _ = change_signal_mask(SignalSet::ALL);
+    write_with_sigpipe(standard_stream(2), &line[..length], PATIENCE);
     exit_now(code);
 }
 

@@ -5,7 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::ptr;
 
-use super::exit_now;
+use crate::sys::process::exit_now;
 
 /// Forks a child that does `work`, ends with the code that this returns, and is killed when this process has gone
 /// (`prctl(2)`, `PR_SET_PDEATHSIG`). Returns its pid. For a process that has one thread only.

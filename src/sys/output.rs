@@ -16,19 +16,17 @@ use nix::sys::socket::{MsgFlags, send};
 use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::unistd::{pipe2, write};
 
-use super::without_sigpipe;
-
 /// Writes `bytes`, and waits for room for at most `limit`. Returns how many were written: all, none, or a part of what
-/// is longer than a pipe takes at once. Fit for a signal handler: it allocates nothing and takes no lock.
-pub fn write_within(stream: BorrowedFd<'_>, bytes: &[u8], limit: Duration) -> usize {
+/// is longer than a pipe takes at once; and the error that ended it. The SIGPIPE of a reader that has gone is the
+/// caller's. Fit for a signal handler: it allocates nothing and takes no lock.
+pub(super) fn write_with_sigpipe(
+    stream: BorrowedFd<'_>,
+    bytes: &[u8],
+    limit: Duration,
+) -> (usize, Result<(), Errno>) {
     let (start, way, mut written) = (Instant::now(), Way::to(stream), 0);
     while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
-        let mut result = Ok(0);
-        without_sigpipe(|| {
-            result = way.try_write(stream, rest);
-            Ok(result.map(drop)?)
-        });
-        match result {
+        match way.try_write(stream, rest) {
             Ok(count @ 1..) => written += count,
             Err(Errno::EINTR) => {}
             Err(Errno::EAGAIN) => {
@@ -37,10 +35,11 @@ pub fn write_within(stream: BorrowedFd<'_>, bytes: &[u8], limit: Duration) -> us
                     break;
                 }
             }
-            Ok(0) | Err(_) => break,
+            Ok(0) => break,
+            Err(errno) => return (written, Err(errno)),
         }
     }
-    written
+    (written, Ok(()))
 }
 
 /// How a stream is written to without waiting.

@@ -8,41 +8,12 @@ use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::fatal::fail;
+use crate::sys::children::kill;
+use crate::sys::fatal::fail;
 #[cfg(not(any(test, fuzzing)))]
-use super::fatal::lets_signals_through;
-use super::{errno, kill};
-
-/// The kernel's `sigset_t` (`rt_sigprocmask(2)`): bit n−1 stands for signal n.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SignalSet(u64);
-
-impl SignalSet {
-    /// Every signal, 1 to 64.
-    pub const ALL: Self = Self(u64::MAX);
-    /// None.
-    pub const NONE: Self = Self(0);
-
-    /// Whether signal `number` is in the set.
-    pub fn contains(self, number: i32) -> bool {
-        (1..=64).contains(&number) && self.0 & (1 << (number - 1)) != 0
-    }
-
-    /// The set with signal `number`.
-    #[must_use]
-    pub fn with(self, number: i32) -> Self {
-        Self(self.0 | 1 << (number - 1))
-    }
-
-    /// The set without signal `number`.
-    #[must_use]
-    pub fn without(self, number: i32) -> Self {
-        Self(self.0 & !(1 << (number - 1)))
-    }
-}
-
-/// The bytes of the kernel's signal set.
-const SET_SIZE: usize = size_of::<u64>();
+use crate::sys::fatal::lets_signals_through;
+use crate::sys::mask::{SET_SIZE, SignalSet, change_signal_mask};
+use crate::sys::process::errno;
 
 /// The mask that portero was started with; COMMAND gets it back.
 static INHERITED_MASK: AtomicU64 = AtomicU64::new(0);
@@ -54,25 +25,6 @@ static INHERITED_SIGCHLD_IGNORED: AtomicBool = AtomicBool::new(false);
 pub fn set_signal_mask(mask: SignalSet) -> SignalSet {
     change_signal_mask(mask)
         .unwrap_or_else(|_| fail("the kernel does not let it change its signal mask"))
-}
-
-fn change_signal_mask(mask: SignalSet) -> io::Result<SignalSet> {
-    let mut before = 0u64;
-    // SAFETY: both pointers are to u64s that outlive the call, and the size given is theirs.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_rt_sigprocmask,
-            libc::SIG_SETMASK,
-            &raw const mask.0,
-            &raw mut before,
-            SET_SIZE,
-        )
-    };
-    if result == 0 {
-        Ok(SignalSet(before))
-    } else {
-        Err(io::Error::last_os_error())
-    }
 }
 
 /// Blocks everything and remembers the mask that there was: the first thing that portero does.

@@ -7,8 +7,9 @@ use std::mem::MaybeUninit;
 use std::os::fd::RawFd;
 use std::ptr;
 
-use super::errno;
-use super::signals::{SignalSet, return_inherited_signals, set_signal_mask};
+use crate::sys::mask::SignalSet;
+use crate::sys::process::errno;
+use crate::sys::signals::{return_inherited_signals, set_signal_mask};
 
 /// An image that is ready to be executed: all memory that `execve(2)` needs is there, so that a child that shares
 /// portero's memory has nothing to allocate.

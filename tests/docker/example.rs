@@ -35,7 +35,8 @@ fn build(target: &str, options: &[&str]) -> String {
     tag
 }
 
-/// Stands for `rust:slim`: this machine's toolchain, rustup included, on Debian with a C compiler.
+/// Stands for `rust:slim`: this machine's toolchain, rustup included, on Debian with a C compiler. It optimizes nothing:
+/// the build itself is what is tested here, and other tests have the binary as it is released.
 fn rust() -> &'static str {
     if docker_with(&["image", "inspect", RUST]).ended == Ended::Code(0) {
         return RUST;
@@ -67,6 +68,7 @@ fn rust() -> &'static str {
              RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends gcc libc6-dev\n\
              ENV RUSTUP_HOME=/usr/local/rustup CARGO_HOME=/usr/local/cargo RUSTUP_TOOLCHAIN={name} \
              PATH=/usr/local/cargo/bin:/usr/bin:/bin\n\
+             ENV CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16\n\
              ADD rustup.tar /usr/local/rustup/\n\
              COPY rustup /usr/local/cargo/bin/rustup\n\
              RUN ln -s rustup /usr/local/cargo/bin/cargo && ln -s rustup /usr/local/cargo/bin/rustc\n"

@@ -11,20 +11,25 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use crate::cli::{self, Asked, Mode, Opt};
+use crate::cli::mode::Mode;
+use crate::cli::{self, Asked, Opt};
 use crate::database::passfile;
 use crate::database::url::{PostgresUrl, service};
+use crate::environment::Environment;
+use crate::environment::expand::expand;
+use crate::environment::words;
 use crate::exit::Failure;
+use crate::identity::user;
+use crate::net::deadline::Deadline;
+use crate::net::readiness::Readiness;
+use crate::net::tls::settings::Verification;
 use crate::plan::{MigratePlan, ProbePlan, RunPlan, WaitPlan};
-use crate::probe::http::{Expectation, StatusSet};
+use crate::probe;
+use crate::probe::question::{Expectation, Question, StatusSet};
 use crate::probe::target::Target;
-use crate::probe::{self, Deadline, Question, Readiness, Verification};
 use crate::settings::Settings;
-use crate::setup::environment::{Environment, resolve};
-use crate::setup::expand::expand;
-use crate::setup::helper::Stops;
-use crate::setup::user;
-use crate::setup::words;
+use crate::supervise::helper::Stops;
+use crate::variables::resolve;
 
 /// A name, and what is done with any bytes.
 type Named = (&'static str, fn(&[u8]));

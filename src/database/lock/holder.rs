@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use super::key::{EQUALS, Key};
-use super::session::Session;
 use crate::database::diagnosis::Trouble;
+use crate::database::lock::key::{EQUALS, Key};
+use crate::database::lock::session::Session;
 
 /// The session that holds the lock, as far as `pg_stat_activity` shows it: much of it is for the same user alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

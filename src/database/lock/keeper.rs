@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::key::Key;
-use super::ledger::Ledger;
-use super::session::Session;
-use super::{Answer, Question, Shared, race};
 use crate::database::diagnosis::Trouble;
+use crate::database::lock::key::Key;
+use crate::database::lock::ledger::Ledger;
+use crate::database::lock::race::race;
+use crate::database::lock::session::Session;
+use crate::database::lock::shared::{Answer, Request, Shared};
 use crate::exit::Failure;
 
 /// Between two looks at `pg_locks`; also what keeps firewalls from forgetting the connection.
@@ -57,11 +58,11 @@ impl Keeper<'_> {
             let woken = race(self.shared.asked.notified(), session.ended.notified());
             race(woken, sleep(HEARTBEAT)).await;
             match self.shared.question() {
-                Some((Question::Record, answer)) => {
+                Some((Request::Record, answer)) => {
                     *asker = Some(answer.clone());
                     let _ = answer.send(self.record(session).await?);
                 }
-                Some((Question::IsHeld, answer)) => {
+                Some((Request::IsHeld, answer)) => {
                     *asker = Some(answer.clone());
                     self.look(session).await?;
                     let _ = answer.send(Ok(()));

@@ -1,5 +1,8 @@
 //! Which lock: two keys of 31 bits, and how `pg_locks` shows them.
 
+use crate::database::once::MigrateOnce;
+use crate::database::url::PostgresUrl;
+use std::time::Duration;
 /// The first key of every lock of portero's: `port` in ASCII. Both keys have 31 bits, for they are shown as unsigned
 /// in `pg_locks` and given as signed.
 const NAMESPACE: u32 = 0x706f_7274;
@@ -49,6 +52,21 @@ impl Key {
 
 /// The server's own `=`, whatever the search path has before `pg_catalog`.
 pub(super) const EQUALS: &str = "OPERATOR(pg_catalog.=)";
+
+/// Which lock is wanted, and for what.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Whose server holds it.
+    pub url: PostgresUrl,
+    /// `--lock-name`.
+    pub name: String,
+    /// How long to wait for it; `None` is no limit.
+    pub timeout: Option<Duration>,
+    /// How long to wait for a standby's promotion, or for the end of a read-only mode; `None` is no limit.
+    pub writable_within: Option<Duration>,
+    /// What need not be done again once it is recorded.
+    pub once: Option<MigrateOnce>,
+}
 
 #[cfg(test)]
 mod tests {

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use super::host_name;
-use super::key::{EQUALS, Key};
-use super::session::Session;
 use crate::database::diagnosis::Trouble;
-use crate::database::once::{Once, literal};
+use crate::database::lock::key::{EQUALS, Key};
+use crate::database::lock::replica::host_name;
+use crate::database::lock::session::Session;
+use crate::database::once::{MigrateOnce, literal};
 
 /// A version that has migrated this database.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,12 +32,12 @@ impl fmt::Display for Record {
 
 /// The table, as one lock uses it.
 pub(super) struct Ledger<'a> {
-    once: &'a Once,
+    once: &'a MigrateOnce,
     key: &'a Key,
 }
 
 impl<'a> Ledger<'a> {
-    pub(super) fn new(once: &'a Once, key: &'a Key) -> Self {
+    pub(super) fn new(once: &'a MigrateOnce, key: &'a Key) -> Self {
         Self { once, key }
     }
 

@@ -1,6 +1,6 @@
 //! What is said of servers where the lock can't be had, each with its remedy. A server's URL stands before each.
 
-use super::session::Unwritable;
+use crate::database::lock::session::Unwritable;
 
 /// Sessions change hands, or each query may go to another server.
 pub(super) const POOLED: &str = "goes through a transaction pooler (PgBouncer) or a load balancer (Pgpool-II), where a \

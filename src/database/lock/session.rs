@@ -10,9 +10,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::key::{EQUALS, Key};
 use crate::database::connect::{Connector, Login};
 use crate::database::diagnosis::Trouble;
+use crate::database::lock::key::{EQUALS, Key};
 use crate::database::once::literal;
 use crate::sys;
 

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::key::Key;
-use super::session::Session;
 use crate::database::connect::Connector;
 use crate::database::diagnosis::Trouble;
+use crate::database::lock::key::Key;
+use crate::database::lock::session::Session;
 
 /// How long a second connection is tried for. A pooler that has one to give never gives it.
 const SECOND: Duration = Duration::from_secs(10);

@@ -4,17 +4,21 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::holder::Holder;
-use super::key::Key;
-use super::ledger::{Ledger, Record};
-use super::session::{Attempt, Session, Unwritable};
-use super::sharing::{self, Sharing};
-use super::watch::Watch;
-use super::{Wanted, race, remedies};
 use crate::database::connect::Connector;
 use crate::database::diagnosis::Trouble;
+use crate::database::lock::holder::Holder;
+use crate::database::lock::key::Key;
+use crate::database::lock::key::Wanted;
+use crate::database::lock::ledger::{Ledger, Record};
+use crate::database::lock::race::race;
+use crate::database::lock::remedies;
+use crate::database::lock::session::{Attempt, Session, Unwritable};
+use crate::database::lock::sharing;
+use crate::database::lock::sharing::Sharing;
+use crate::database::lock::watch::Watch;
 use crate::exit::Failure;
-use crate::probe::{jittered, words};
+use crate::net::deadline::jittered;
+use crate::wording;
 
 /// The pause between two tries grows, for a login costs the server more than a question, and nobody keeps a connection
 /// while waiting; and it shrinks again, or who has waited long would be outrun by newcomers for as long as they come.
@@ -48,7 +52,7 @@ struct Waiter<'a> {
 }
 
 /// How a wait ends well.
-pub(super) enum Outcome {
+pub(super) enum Acquisition {
     /// The session holds the lock.
     Got(Session),
     /// The version is recorded: there is nothing to do under the lock, and nobody holds it for this.
@@ -71,7 +75,7 @@ pub(super) async fn acquire(
     wanted: &Wanted,
     key: &Key,
     ledger: Option<&Ledger<'_>>,
-) -> Result<Outcome, Failure> {
+) -> Result<Acquisition, Failure> {
     let watch = Watch::new(&key.name, wanted.timeout);
     let waiter = Waiter {
         connector,
@@ -85,7 +89,7 @@ pub(super) async fn acquire(
 }
 
 impl Waiter<'_> {
-    async fn wait(mut self) -> Result<Outcome, Failure> {
+    async fn wait(mut self) -> Result<Acquisition, Failure> {
         loop {
             let pause = match self.try_once().await {
                 Ok(outcome) => {
@@ -111,17 +115,17 @@ impl Waiter<'_> {
     }
 
     /// One try with a connection of its own, which is given back whatever comes of it, unless it has the lock.
-    async fn try_once(&mut self) -> Result<Outcome, Setback> {
+    async fn try_once(&mut self) -> Result<Acquisition, Setback> {
         // The last try, at the very limit, gets some time, too.
         let least = Instant::now() + SHORTEST_TRY;
         let end = self.watch.end().map(|end| end.max(least));
         let opened = Session::open(self.connector, end).await;
         let session = opened.map_err(|trouble| self.setback(trouble))?;
         match self.look_and_lock(&session).await {
-            Ok(None) => Ok(Outcome::Got(session)),
+            Ok(None) => Ok(Acquisition::Got(session)),
             Ok(Some(record)) => {
                 session.close().await;
-                Ok(Outcome::Recorded(record))
+                Ok(Acquisition::Recorded(record))
             }
             Err(setback) => {
                 session.close().await;
@@ -251,7 +255,7 @@ impl Waiter<'_> {
             return Err(Failure::failed(format!(
                 "{} {reason}, still after {}: {remedy}",
                 self.wanted.url,
-                words::duration(limit)
+                wording::duration(limit)
             )));
         }
         self.watch.tell(format!("the server {reason}"));
@@ -259,7 +263,11 @@ impl Waiter<'_> {
     }
 
     fn timed_out(&self) -> Failure {
-        let limit = self.wanted.timeout.map(words::duration).unwrap_or_default();
+        let limit = self
+            .wanted
+            .timeout
+            .map(wording::duration)
+            .unwrap_or_default();
         let (name, reason) = (self.key.name.escape_debug(), self.watch.reason());
         let remedy = if reason.starts_with("held") {
             "; raise --lock-timeout, or end a stuck holder with pg_terminate_backend(pid)"

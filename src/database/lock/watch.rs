@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use crate::probe::words;
+use crate::wording;
 
 /// Between two signs of life.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
@@ -84,10 +84,10 @@ impl Watch {
         if state.said.is_none() {
             log::info!("waiting for the migration lock \"{name}\": {reason}");
         } else {
-            let elapsed = words::duration(self.elapsed());
+            let elapsed = wording::duration(self.elapsed());
             let limit = self.limit.map_or_else(
                 || "without a limit".into(),
-                |limit| format!("of {}", words::duration(limit)),
+                |limit| format!("of {}", wording::duration(limit)),
             );
             log::info!(
                 "still waiting for the migration lock \"{name}\" ({elapsed} {limit}): {reason}"
@@ -99,7 +99,7 @@ impl Watch {
     /// Says how long it took, when anybody was told of a wait.
     pub(super) fn conclude(&self) {
         if self.state.borrow().said.is_some() {
-            let elapsed = words::duration(self.elapsed());
+            let elapsed = wording::duration(self.elapsed());
             log::info!("got the migration lock \"{}\" after {elapsed}", self.name);
         }
     }

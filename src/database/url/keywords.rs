@@ -1,9 +1,9 @@
 //! What a connection is given by name: libpq's keywords, from the URL, then from a service file, then from `PG…`
 //! variables (PostgreSQL manual, 34.1.2 "Parameter Key Words" and 34.15 "Environment Variables").
 
-use crate::setup::environment::Environment;
+use crate::environment::Environment;
 
-use super::syntax::{Address, Parts, check_port};
+use crate::database::url::syntax::{Address, Parts, check_port};
 
 /// Keywords that mean something here, and the variable that stands in for each.
 pub(super) const KEYWORDS: [(&str, &str); 28] = [

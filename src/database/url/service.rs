@@ -3,8 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::probe::{files, words};
-use crate::setup::environment::Environment;
+use crate::environment::Environment;
+use crate::{files, wording};
 
 /// Where Debian's libpq and others look for the system's own file; `PGSYSCONFDIR` names another directory.
 const SYSTEM_DIRECTORIES: [&str; 3] = ["/etc/postgresql-common", "/etc/postgresql", "/etc"];
@@ -19,7 +19,7 @@ pub(super) fn look_up(name: &str, env: &Environment) -> Result<Vec<(String, Stri
             Ok((bytes, _)) => String::from_utf8_lossy(&bytes).into_owned(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => {
-                let (file, why) = (file.display(), words::error(&error));
+                let (file, why) = (file.display(), wording::error(&error));
                 return Err(format!("can't read the service file {file}: {why}"));
             }
         };

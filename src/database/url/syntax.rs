@@ -2,6 +2,8 @@
 //!
 //! No error in here shows a part of the URL: what looks like a port may be the rest of a password.
 
+use crate::net::address;
+
 /// Schemes that mean Postgres; a `+driver` behind them is passed over, as is a word of [`PREFIXES`] before them.
 const SCHEMES: [&str; 12] = [
     "postgres",
@@ -199,9 +201,7 @@ fn address(text: &str) -> Result<Address, String> {
 
 /// Refuses what is neither empty nor a number from 1 to 65535; says so without showing it.
 pub(super) fn check_port(port: &str) -> Result<(), String> {
-    let valid = port.bytes().all(|byte| byte.is_ascii_digit())
-        && port.parse::<u16>().is_ok_and(|number| number > 0);
-    if port.is_empty() || valid {
+    if port.is_empty() || address::port(port).is_some() {
         return Ok(());
     }
     Err("the database's port is not a number from 1 to 65535 (if it is part of a password, encode @ / ? # as %40 %2F %3F %23)".into())

@@ -1,13 +1,16 @@
+use crate::probe::question::Expectation;
+use crate::probe::question::StatusSet;
 use std::ffi::OsStr;
 use std::io::Write;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::environment::Environment;
+use crate::net::tls::settings::Verification;
+use crate::probe::ask as ask_target;
 use crate::probe::target::Target;
 use crate::probe::testing::{Server, drip, read_request, refused_port, stay_silent};
-use crate::probe::{Verification, ask as ask_target};
-use crate::setup::environment::Environment;
 
 const SHORT: Duration = Duration::from_millis(300);
 const LONG: Duration = Duration::from_secs(10);
@@ -391,7 +394,7 @@ fn an_answer_that_tells_its_reason_is_passed_on() {
     for (location, shown) in table {
         let response = format!("HTTP/1.1 301 Moved\r\nLocation: {location}\r\n\r\n");
         let expectation = Expectation {
-            status: StatusSet(vec![200..=200]),
+            status: StatusSet::parse("200").unwrap(),
             ..Expectation::default()
         };
         let server = Server::answering(response);

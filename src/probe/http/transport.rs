@@ -10,7 +10,7 @@ use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout};
 
-use crate::probe::link::{Link, TLS_ALERT};
+use crate::net::link::{Link, TLS_ALERT};
 
 /// How much is read at once, in bytes: a whole answer of most health endpoints.
 const READ_SIZE: usize = 1024;
@@ -31,14 +31,14 @@ const NEEDED: [&[u8]; 4] = [
 
 /// What else than HTTP/1.1 a server speaks.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Stranger {
+pub(super) enum ForeignServer {
     /// It answers with a TLS alert.
     Tls,
     /// It answers with HTTP/2's SETTINGS frame.
     Http2,
 }
 
-impl Stranger {
+impl ForeignServer {
     /// By the first bytes of its answer; `plain` is a connection without TLS.
     fn of(answer: &[u8], plain: bool) -> Option<Self> {
         match answer {
@@ -50,7 +50,7 @@ impl Stranger {
     }
 }
 
-impl fmt::Display for Stranger {
+impl fmt::Display for ForeignServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Tls => "it speaks TLS on this port: use https://",
@@ -59,7 +59,7 @@ impl fmt::Display for Stranger {
     }
 }
 
-impl std::error::Error for Stranger {}
+impl std::error::Error for ForeignServer {}
 
 /// The connection as ureq wants it, with buffers that grow as they are filled instead of 2 × 128 KiB from the start.
 pub(super) struct Transport {
@@ -106,9 +106,9 @@ impl ureq::unversioned::transport::Transport for Transport {
             self.buffers.header_size += amount;
         }
         if !self.started
-            && let Some(stranger) = Stranger::of(self.buffers.input(), !self.link.is_tls())
+            && let Some(foreign) = ForeignServer::of(self.buffers.input(), !self.link.is_tls())
         {
-            return Err(Error::Other(Box::new(stranger)));
+            return Err(Error::Other(Box::new(foreign)));
         }
         self.started = true;
         self.buffers.thin_out();

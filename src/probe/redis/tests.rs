@@ -4,10 +4,11 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::environment::Environment;
+use crate::net::tls::settings::Verification;
+use crate::probe::ask as ask_target;
 use crate::probe::target::Target;
 use crate::probe::testing::{Server, drip, stay_silent};
-use crate::probe::{Verification, ask as ask_target};
-use crate::setup::environment::Environment;
 
 const LONG: Duration = Duration::from_secs(10);
 const SHORT: Duration = Duration::from_millis(300);

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use percent_encoding::percent_decode_str;
 
-use super::address::{Host, socket_path};
-use crate::probe::tls::OwnFiles;
+use crate::net::address::{Host, socket_path};
+use crate::net::tls::settings::OwnFiles;
 
 /// The port where a URL has none (IANA, "redis").
 const PORT: u16 = 6379;

@@ -151,7 +151,7 @@ fn hosts_and_ports_are_taken_apart() {
     ];
     for (text, host) in table {
         match parse(text).map(|target| target.kind) {
-            Ok(Kind::Tcp(found)) => assert_eq!(found, host, "{text}"),
+            Ok(TargetKind::Tcp(found)) => assert_eq!(found, host, "{text}"),
             other => panic!("{text}: {:?}", other.map(|kind| kind.to_string())),
         }
     }
@@ -160,26 +160,26 @@ fn hosts_and_ports_are_taken_apart() {
 #[test]
 fn http_urls_are_taken_apart() {
     let Ok(Target {
-        kind: Kind::Http(url),
+        kind: TargetKind::Http(url),
         ..
     }) = parse("https://us%40er:p%3Aw%2f@api:8443/a?b=c")
     else {
         panic!("not an http target")
     };
-    assert_eq!(url.place, Place::Host(tcp("api", 8443)));
+    assert_eq!(url.server, HttpServer::Host(tcp("api", 8443)));
     assert!(url.tls);
     assert_eq!(url.uri.to_string(), "https://api:8443/a?b=c");
     // us@er:p:w/ as RFC 7617 encodes it.
     assert_eq!(url.authorization.as_deref(), Some("Basic dXNAZXI6cDp3Lw=="));
 
     let Ok(Target {
-        kind: Kind::Http(url),
+        kind: TargetKind::Http(url),
         ..
     }) = parse("http+unix:///run/a.sock:/b:/c?d")
     else {
         panic!("not an http target")
     };
-    assert_eq!(url.place, Place::Socket("/run/a.sock".into()));
+    assert_eq!(url.server, HttpServer::Socket("/run/a.sock".into()));
     assert_eq!(url.uri.to_string(), "http://localhost/b:/c?d");
 }
 
@@ -202,7 +202,7 @@ fn redis_urls_are_taken_apart() {
     ];
     for (text, user, password, verify) in table {
         let Ok(Target {
-            kind: Kind::Redis(url),
+            kind: TargetKind::Redis(url),
             ..
         }) = parse(text)
         else {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use super::super::*;
-use super::{Row, rows};
+use crate::database::url::tests::{Row, rows};
+use crate::database::url::*;
 
 /// What libpq says to a URL.
 pub(super) struct Answer {
@@ -104,9 +104,9 @@ fn answer(text: &str) -> Answer {
 pub(super) fn ours(url: &PostgresUrl) -> BTreeMap<&'static str, String> {
     let servers = url.servers.iter().map(|server| {
         let host = match &server.host {
-            Host::Tcp(name) => name.clone(),
-            Host::Socket(path) => path.display().to_string(),
-            Host::Default => String::new(),
+            ServerHost::Tcp(name) => name.clone(),
+            ServerHost::Socket(path) => path.display().to_string(),
+            ServerHost::Default => String::new(),
         };
         let address = server.address.map(|address| address.to_string());
         format!("{host}/{}:{}", address.unwrap_or_default(), server.port)

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
 
-use super::{PostgresUrl, Row, libpq};
+use crate::database::url::tests::{PostgresUrl, Row, libpq};
 
 /// How many URLs libpq is asked about.
 const COUNT: usize = 500;

@@ -1,5 +1,6 @@
 //! https: who is believed, and what is said when TLS does not come about.
 
+use crate::probe::question::Expectation;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

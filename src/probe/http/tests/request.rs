@@ -1,5 +1,7 @@
 //! What is sent, over which kind of connection, and which statuses are wanted.
 
+use crate::probe::question::Expectation;
+use crate::probe::question::StatusSet;
 use std::os::unix::net::UnixListener;
 use std::thread;
 

@@ -1,0 +1,166 @@
+//! What is put right before anything runs: the environment, the user, the privileges.
+
+use crate::identity::privileges::Privileges;
+use std::path::{Path, PathBuf};
+
+use crate::environment::Environment;
+use crate::exit::Failure;
+use crate::files;
+use crate::identity::privileges::{Ids, Relation};
+use crate::identity::user::Credentials;
+use crate::supervise::helper::{self, Stops};
+
+pub mod capabilities;
+pub mod chown;
+pub mod privileges;
+#[cfg(test)]
+mod properties;
+pub mod user;
+
+/// Gives the user that `plan` names what is to be given, becomes that user, when this process can, and sets `USER`,
+/// `LOGNAME` and `HOME` in `environment`. What may take long a helper process does, which `stops` end.
+///
+/// # Errors
+/// 125: a SPEC that is none, a PATH that can't be given, a drop that did not fully happen, root where
+/// `--require-non-root` forbids it. The stop that came while files were given away.
+pub fn become_user(
+    plan: &IdentityPlan,
+    environment: &mut Environment,
+    stops: Stops<'_>,
+) -> Result<(), Failure> {
+    match &plan.user {
+        Some(spec) => become_specified(spec, plan, environment, stops)?,
+        None => keep_what_is_held(plan),
+    }
+    verify_user(plan)
+}
+
+/// The last look before anything is started, on ids that the kernel was asked for just now: whatever went before, who
+/// asked for a user that is not root gets nothing that is root, or could be again.
+///
+/// # Errors
+/// 125.
+pub fn verify_user(plan: &IdentityPlan) -> Result<(), Failure> {
+    let spec = plan.user.as_deref();
+    let must_not = plan.require_non_root || spec.is_some_and(|spec| !user::asks_for_root(spec));
+    if !must_not {
+        return Ok(());
+    }
+    let ids = Ids::current().map_err(Failure::failed)?;
+    if !ids.has_root() {
+        return Ok(());
+    }
+    if plan.require_non_root {
+        return Err(Failure::failed(
+            "--require-non-root: COMMAND would run as root: add USER to the Dockerfile, or --user",
+        ));
+    }
+    let (spec, [real, effective, saved]) = (spec.unwrap_or_default(), ids.uids);
+    Err(Failure::failed(format!(
+        "--user {spec}: still root (uid real {real}, effective {effective}, saved {saved}): nothing is started"
+    )))
+}
+
+fn become_specified(
+    spec: &str,
+    plan: &IdentityPlan,
+    environment: &mut Environment,
+    stops: Stops<'_>,
+) -> Result<(), Failure> {
+    let fail = |error: String| Failure::failed(format!("--user {spec}: {error}"));
+    let read = |path: &str| match files::read(Path::new(path)) {
+        Ok((text, _)) => Ok(text),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(fail(format!("can't read {path}: {error}"))),
+    };
+    let credentials = user::resolve(spec, &read("/etc/passwd")?, &read("/etc/group")?)
+        .map_err(|error| Failure::failed(format!("--user: {error}")))?;
+    match privileges::relation_to(&credentials).map_err(fail)? {
+        Relation::Already if credentials.uid == 0 => chown_all(plan, &credentials, stops)?,
+        Relation::CanDrop => {
+            privileges::become_root().map_err(fail)?;
+            chown_all(plan, &credentials, stops)?;
+            privileges::drop_to(&credentials, plan.privileges).map_err(fail)?;
+            name_user(&credentials, environment);
+            return Ok(());
+        }
+        Relation::SomebodyElse(uid) => {
+            let skipped = if plan.chown.is_empty() {
+                "--user is"
+            } else {
+                "--user and --chown are"
+            };
+            log::warn!("running as uid {uid}, which can't become '{spec}': {skipped} skipped");
+        }
+        relation => {
+            let Credentials { uid, gid, .. } = credentials;
+            log::debug!("already uid {uid}: nothing to drop");
+            if let Relation::InGroup(own) = relation {
+                log::warn!(
+                    "running as uid {uid} already, but in group {own}, not {gid} as '{spec}' says: it stays so"
+                );
+            }
+            if !plan.chown.is_empty() {
+                log::warn!("running as '{spec}' already, not as root: --chown is skipped");
+            }
+        }
+    }
+    keep_what_is_held(plan);
+    Ok(())
+}
+
+/// `--chown`, in the order given.
+fn chown_all(
+    plan: &IdentityPlan,
+    credentials: &Credentials,
+    stops: Stops<'_>,
+) -> Result<(), Failure> {
+    if plan.chown.is_empty() {
+        return Ok(());
+    }
+    let owner = chown::Owner {
+        uid: credentials.uid,
+        gid: credentials.gid,
+    };
+    let give = |path: &PathBuf| {
+        chown::change_owner(path, owner).map_err(|error| format!("--chown: {error}"))
+    };
+    helper::run(stops, || {
+        plan.chown.iter().try_for_each(give).map(|()| Vec::new())
+    })
+    .map(drop)
+}
+
+/// `--keep-cap` where nobody drops: whoever chose the user chose its capabilities, so that a lack is a warning.
+fn keep_what_is_held(plan: &IdentityPlan) {
+    if let Err(error) = privileges::keep_without_drop(plan.privileges.keep) {
+        log::warn!("--keep-cap: {error}");
+    }
+}
+
+fn name_user(credentials: &Credentials, environment: &mut Environment) {
+    if let Some(name) = &credentials.name {
+        environment.set("USER", name);
+        environment.set("LOGNAME", name);
+    }
+    let home = environment.given("HOME");
+    if home.is_none_or(|home| home == "/" || home == "/root") {
+        environment.set(
+            "HOME",
+            credentials.home.clone().unwrap_or_else(|| "/".into()),
+        );
+    }
+}
+
+/// Who to become.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IdentityPlan {
+    /// SPEC of `--user`.
+    pub user: Option<String>,
+    /// What is given to that user before the drop.
+    pub chown: Vec<PathBuf>,
+    /// What is left to that user: `--keep-cap`, `--allow-new-privileges`.
+    pub privileges: Privileges,
+    /// Refuse to start COMMAND as uid 0.
+    pub require_non_root: bool,
+}

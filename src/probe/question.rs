@@ -1,0 +1,254 @@
+//! What is asked of targets besides being there.
+
+use crate::probe::target::HttpUrl;
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::sync::{Arc, OnceLock};
+
+use rustls::ClientConfig;
+use ureq::http::{HeaderName, HeaderValue, Method, Request};
+
+use crate::exit::Failure;
+use crate::net::tls;
+use crate::net::tls::settings::{OwnFiles, Verification};
+use crate::probe::postgres;
+use crate::probe::target::{RedisUrl, Target, TargetKind};
+use crate::wording::shown;
+
+/// What is asked of targets besides being there: which HTTP answer is wanted, and whose certificates are good.
+#[derive(Debug)]
+pub struct Question {
+    pub(super) expectation: Expectation,
+    verification: Verification,
+    /// Whether a server on a loopback address is believed without a CA to verify it by.
+    trust_loopback: bool,
+    verifying: OnceLock<Result<Arc<ClientConfig>, String>>,
+    trusting: OnceLock<Result<Arc<ClientConfig>, String>>,
+}
+
+impl Question {
+    /// What `wait` asks: any status of 200-399, and certificates that verify.
+    pub fn of_wait(verification: Verification) -> Self {
+        Self {
+            expectation: Expectation::default(),
+            verification,
+            trust_loopback: false,
+            verifying: OnceLock::new(),
+            trusting: OnceLock::new(),
+        }
+    }
+
+    /// What `healthcheck` asks. https to loopback addresses is verified only by a CA that was given: nobody can sit
+    /// between (the kubelet's rule for its probes).
+    pub fn of_healthcheck(expectation: Expectation, verification: Verification) -> Self {
+        Self {
+            expectation,
+            trust_loopback: true,
+            ..Self::of_wait(verification)
+        }
+    }
+
+    /// Reads the files that asking `target` takes, before it is asked.
+    ///
+    /// # Errors
+    /// A certificate or key that can't be read: no waiting changes that (125).
+    pub fn check(&self, target: &Target) -> Result<(), Failure> {
+        let needs_roots = match &target.kind {
+            TargetKind::Http(url) => url.tls,
+            _ => false,
+        };
+        let checked = match &target.kind {
+            TargetKind::Postgres(url) => postgres::check_files(url),
+            TargetKind::Redis(url) if url.tls => self.redis_tls(None, url).map(|_| ()),
+            // Roots of the system are not asked for where a loopback address may do without them.
+            _ if needs_roots && (self.verification.ca_cert.is_some() || !self.trust_loopback) => {
+                self.tls(None, true).map(|_| ())
+            }
+            _ => Ok(()),
+        };
+        checked.map_err(|why| Failure::failed(format!("{target}: {why}")))
+    }
+
+    /// The TLS configuration for a server at `peer`, whose URL leaves it at verifying or does not; made at most once of
+    /// each kind.
+    pub(super) fn tls(
+        &self,
+        peer: Option<IpAddr>,
+        verify: bool,
+    ) -> Result<Arc<ClientConfig>, String> {
+        let verify = verify && !self.verification.insecure && !self.is_believed(peer);
+        let cell = if verify {
+            &self.verifying
+        } else {
+            &self.trusting
+        };
+        let own = OwnFiles::default();
+        cell.get_or_init(|| tls::client_config(&self.verification, &own, verify).map(Arc::new))
+            .clone()
+    }
+
+    /// Whether nobody can sit between, and no CA is given to verify by.
+    fn is_believed(&self, peer: Option<IpAddr>) -> bool {
+        let loopback = peer.is_some_and(|address| address.to_canonical().is_loopback());
+        self.trust_loopback && loopback && self.verification.ca_cert.is_none()
+    }
+
+    /// The same for Redis, whose URL may name files of its own. `--ca-cert` goes before all that the URL says.
+    pub(super) fn redis_tls(
+        &self,
+        peer: Option<IpAddr>,
+        url: &RedisUrl,
+    ) -> Result<Arc<ClientConfig>, String> {
+        let verify = url.verify || self.verification.ca_cert.is_some();
+        if url.files == OwnFiles::default() {
+            // Roots of the system are not asked for where a loopback address may do without them.
+            let early =
+                peer.is_none() && self.trust_loopback && self.verification.ca_cert.is_none();
+            return self.tls(peer, verify && !early);
+        }
+        let believed = url.files.roots.is_none() && self.is_believed(peer);
+        tls::client_config(&self.verification, &url.files, verify && !believed).map(Arc::new)
+    }
+}
+
+/// What is asked of an HTTP target, and which answer is healthy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expectation {
+    /// The request's method, as it is sent.
+    pub method: String,
+    /// Further headers of the request. `Host` changes the header alone, not the address.
+    pub headers: Vec<(String, String)>,
+    /// The statuses that are healthy.
+    pub status: StatusSet,
+    /// What the first 64 KiB of the body must contain; without it the body is not read.
+    pub contains: Option<Vec<u8>>,
+}
+
+impl Default for Expectation {
+    /// GET, and any status of 200-399: the kubelet's rule.
+    fn default() -> Self {
+        Self {
+            method: "GET".to_owned(),
+            headers: Vec::new(),
+            status: StatusSet::default(),
+            contains: None,
+        }
+    }
+}
+
+impl Expectation {
+    /// Whether a request can be made of it.
+    ///
+    /// # Errors
+    /// A method or header that HTTP does not allow (125). Values of headers are not shown: they may be secrets.
+    pub fn validate(&self) -> Result<(), Failure> {
+        Method::from_bytes(self.method.as_bytes())
+            .map_err(|_| Failure::failed(format!("{} is no HTTP method", shown(&self.method))))?;
+        for (name, value) in &self.headers {
+            HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
+                Failure::failed(format!(
+                    "{} is no name of an HTTP header; write 'Name: value'",
+                    shown(name)
+                ))
+            })?;
+            HeaderValue::from_str(value).map_err(|_| {
+                Failure::failed(format!(
+                    "the value of the HTTP header {name} has a control character"
+                ))
+            })?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn request(&self, url: &HttpUrl) -> Result<Request<()>, ureq::http::Error> {
+        let given = |wanted: &str| {
+            self.headers
+                .iter()
+                .any(|(name, _)| name.eq_ignore_ascii_case(wanted))
+        };
+        let mut request = Request::builder()
+            .method(self.method.as_str())
+            .uri(url.uri.clone());
+        if let Some(authorization) = url
+            .authorization
+            .as_deref()
+            .filter(|_| !given("authorization"))
+        {
+            request = request.header("authorization", authorization);
+        }
+        // No second request follows on this connection.
+        if !given("connection") {
+            request = request.header("connection", "close");
+        }
+        // A method that a body goes with says that there is none (RFC 9110, section 8.6).
+        if matches!(self.method.as_str(), "POST" | "PUT" | "PATCH") && !given("content-length") {
+            request = request.header("content-length", "0");
+        }
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
+        request.body(())
+    }
+
+    /// Bytes enough for the whole request head, so that it goes out in one write.
+    pub(super) fn request_size(&self, url: &HttpUrl) -> usize {
+        let headers: usize = self
+            .headers
+            .iter()
+            .map(|(name, value)| name.len() + value.len() + 4)
+            .sum();
+        let path = url.uri.path_and_query().map_or(0, |it| it.as_str().len());
+        let authorization = url.authorization.as_ref().map_or(0, String::len);
+        1024 + path + authorization + headers
+    }
+}
+
+/// A set of HTTP statuses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatusSet(Vec<RangeInclusive<u16>>);
+
+impl Default for StatusSet {
+    fn default() -> Self {
+        Self(vec![200..=399])
+    }
+}
+
+impl StatusSet {
+    /// Reads statuses and ranges between commas or white space: `200-399,418 500`.
+    ///
+    /// # Errors
+    /// What is no status of 100-999, a range that is upside down, or nothing at all.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let status = |text: &str| {
+            let digits = text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_digit());
+            text.parse::<u16>()
+                .ok()
+                .filter(|&status| digits && status >= 100)
+        };
+        let mut ranges = Vec::new();
+        for item in text
+            .split(|c: char| c == ',' || c.is_whitespace())
+            .filter(|item| !item.is_empty())
+        {
+            let (first, last) = item.split_once('-').unwrap_or((item, item));
+            match (status(first), status(last)) {
+                (Some(first), Some(last)) if first <= last => ranges.push(first..=last),
+                _ => {
+                    return Err(format!(
+                        "{} is no HTTP status or range; write them as in 200-399,418",
+                        shown(item)
+                    ));
+                }
+            }
+        }
+        if ranges.is_empty() {
+            return Err("no HTTP status is given; write them as in 200-399,418".to_owned());
+        }
+        Ok(Self(ranges))
+    }
+
+    /// Whether `status` is one of them.
+    pub fn contains(&self, status: u16) -> bool {
+        self.0.iter().any(|range| range.contains(&status))
+    }
+}

@@ -231,7 +231,7 @@ fn words_of_a_migration_that_come_to_nothing_by_a_default_drop_out_and_others_st
     }
 }
 
-/// The README's recipe for a framework that reads another name.
+/// The recipe for a framework that reads another name (docs/recipes.md).
 #[test]
 fn another_name_for_the_port_follows_the_platforms_and_can_be_told_apart_by_its_own() {
     let table: [(&[(&str, &str)], &str); 4] = [

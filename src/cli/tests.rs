@@ -327,7 +327,7 @@ fn sources(directory: &Path) -> String {
             let code = text.split("#[cfg(test)]\nmod tests {").next();
             let is_code = |line: &&str| !line.trim_start().starts_with("//");
             let lines = code.unwrap_or_default().lines().filter(is_code);
-            lines.for_each(|line| all += &format!("{line}\n"));
+            lines.for_each(|line| all.extend([line, "\n"]));
         }
     }
     let mut lines = all.split("\\\n");

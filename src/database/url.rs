@@ -392,7 +392,7 @@ impl fmt::Display for PostgresUrl {
             }
             match &server.host {
                 ServerHost::Tcp(host) if host.contains(':') => {
-                    write!(f, "[{host}]:{}", server.port)?
+                    write!(f, "[{host}]:{}", server.port)?;
                 }
                 ServerHost::Tcp(host) => write!(f, "{}:{}", host.escape_debug(), server.port)?,
                 ServerHost::Socket(path) => write!(

@@ -46,7 +46,7 @@ pub(super) fn fail(why: &str) -> ! {
         .count();
     // Whoever reads it: the code is to be this one, not SIGPIPE's.
     let _ = change_signal_mask(SignalSet::ALL);
-    write_with_sigpipe(standard_stream(2), &line[..length], PATIENCE);
+    let _ = write_with_sigpipe(standard_stream(2), &line[..length], PATIENCE);
     exit_now(code);
 }
 

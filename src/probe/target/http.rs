@@ -32,7 +32,7 @@ impl fmt::Display for HttpUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.server {
             HttpServer::Socket(path) => {
-                write!(f, "http+unix://{}:{}", path.display(), self.uri.path())?
+                write!(f, "http+unix://{}:{}", path.display(), self.uri.path())?;
             }
             HttpServer::Host(_) | HttpServer::Own(_) => {
                 let scheme = if self.tls { "https" } else { "http" };

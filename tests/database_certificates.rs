@@ -175,7 +175,7 @@ fn compare(tls: &TlsServer, user: &str, cases: &[(String, String)], known: &[Str
         }
         // Under allow its line is full of what was said without TLS.
         if ours.ended != Ended::Code(0) && !parameters.starts_with("sslmode=allow") {
-            assert!(ours.stderr.contains(words), "{name}: {words:?}?{ours}");
+            assert!(says(&ours.stderr, words), "{name}: {words:?}?{ours}");
         }
         ours.assert_never_says(PASSWORD);
         for raw in [
@@ -190,6 +190,16 @@ fn compare(tls: &TlsServer, user: &str, cases: &[(String, String)], known: &[Str
         }
     }
     assert_eq!(different, known, "{report}");
+}
+
+/// Whether a health check's line has these words, or as much of them as its length leaves: it lacks its middle then.
+fn says(line: &str, words: &str) -> bool {
+    let (head, tail) = line.split_once('…').unwrap_or((line, ""));
+    let enough = 9;
+    let begins = |length: usize| head.ends_with(&words[..length]);
+    let ends = |length: usize| tail.starts_with(&words[words.len() - length..]);
+    let lengths = || enough..words.len();
+    line.contains(words) || lengths().any(begins) || lengths().any(ends)
 }
 
 #[test]

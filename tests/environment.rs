@@ -177,7 +177,7 @@ fn a_limit_that_expands_to_nothing_or_is_no_time_is_refused_and_starts_nothing()
         (
             &[],
             &[("PORTERO_WAIT_TIMEOUT", "${EMPTY}"), ("EMPTY", "")],
-            "PORTERO_WAIT_TIMEOUT: it is empty: say 'none'",
+            "PORTERO_WAIT_TIMEOUT: it is empty",
         ),
         (&["--wait-timeout", ""], &[], "--wait-timeout: it is empty"),
         (

@@ -213,4 +213,28 @@ fn write(stream: BorrowedFd<'_>, line: &str) {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_has_less_than_200_bytes() {
+        for text in ["short", &"ä\n".repeat(400)] {
+            let line = line("unhealthy", text);
+            assert!(line.len() < 200, "{}", line.len());
+            assert!(
+                line.starts_with("unhealthy: ") && line.ends_with('\n') && line.lines().count() == 1,
+                "{line:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_lacks_its_middle() {
+        for filling in ["x", "é", "€"] {
+            let text = format!("db: {} (28000); what to do", filling.repeat(300));
+            let line = line("unhealthy", &text);
+            let whole = line.starts_with("unhealthy: db: ") && line.ends_with(" (28000); what to do\n");
+            assert!(whole && (190..200).contains(&line.len()), "{line}");
+        }
+    }
+}

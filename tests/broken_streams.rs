@@ -1,13 +1,8 @@
 //! Standard streams that nobody reads any more, or that are not there at all: nobody's reason to end, and COMMAND gets
 //! them as they are.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::pedantic,
-    clippy::type_complexity,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
+#![allow(clippy::type_complexity)]
 
 mod common;
 
@@ -139,15 +134,8 @@ fn the_sigpipe_of_the_log_is_not_forwarded() {
     for run in both_places() {
         // At this level portero says that something is left, and later that a signal came to nobody.
         let mut process = without_reader(run, "2")
-            .args([
-                "-v",
-                "--orphan-grace",
-                "1h",
-                "--",
-                "python3",
-                "-c",
-                LISTENING_LEFTOVER,
-            ])
+            .line("-v --orphan-grace 1h -- python3 -c")
+            .arg(LISTENING_LEFTOVER)
             .start();
         process.until_stdout("ready").until_stdout("<15>");
         process.signal(Signal::SIGUSR2);
@@ -162,13 +150,7 @@ fn the_sigpipe_of_the_log_is_not_forwarded() {
 fn a_sigpipe_that_somebody_sends_is_forwarded() {
     for run in both_places() {
         let mut process = without_reader(run, "2")
-            .args([
-                "-v",
-                "--",
-                "sh",
-                "-c",
-                "trap 'exit 9' PIPE; echo ready; while :; do sleep 0.1; done",
-            ])
+            .line("-v -- sh -c \"trap 'exit 9' PIPE; echo ready; while :; do sleep 0.1; done\"")
             .start();
         process.until_stdout("ready");
         process.signal(Signal::SIGPIPE);

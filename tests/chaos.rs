@@ -6,13 +6,8 @@
 //! Twenty seconds and what it takes to end; `PORTERO_CHAOS_SECONDS=60` is a longer form. `PORTERO_CHAOS_SEED=7` repeats a run's choices, though not
 //! the machine's timing; the seed is printed.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::pedantic,
-    clippy::print_stdout,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
+#![allow(clippy::print_stdout)]
 
 mod common;
 

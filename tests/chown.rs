@@ -1,12 +1,7 @@
 //! `--chown`: the whole tree and nothing but the tree, whoever else is at work in it.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::pedantic,
-    clippy::type_complexity,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
+#![allow(clippy::type_complexity)]
 
 mod common;
 
@@ -323,14 +318,12 @@ fn a_symlink_swapped_in_during_the_walk_leads_nowhere() {
     for round in 0..rounds {
         // Another user each time, so that there is always something to give; by name and by descriptor.
         let run = Run::portero()
-            .args([
-                "--user",
-                if round % 2 == 0 {
-                    "1234:2345"
-                } else {
-                    "4321:5432"
-                },
-            ])
+            .arg("--user")
+            .arg(if round % 2 == 0 {
+                "1234:2345"
+            } else {
+                "4321:5432"
+            })
             .arg("--chown")
             .arg(&top)
             .args(["--", "true"]);

@@ -1,12 +1,7 @@
 //! The command line: what is shown, what is refused, and that a refusal starts nothing.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::pedantic,
-    clippy::type_complexity,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
+#![allow(clippy::type_complexity)]
 
 mod common;
 
@@ -382,14 +377,7 @@ fn a_dry_run_prints_the_plan_without_passwords_and_starts_nothing() {
     let mark = directory.join("started");
     let plan = Run::portero()
         .env("DATABASE_URL", "postgres://app:hunter2@db.internal/app")
-        .args([
-            "--dry-run",
-            "--default-port",
-            "8123",
-            "--expand-args",
-            "--database",
-            "DATABASE_URL",
-        ])
+        .line("--dry-run --default-port 8123 --expand-args --database DATABASE_URL")
         .args([
             "--wait",
             "tcp://cache.internal:6379",

@@ -1,12 +1,7 @@
 //! Certificates and keys of kinds that libraries do not agree on, the server's and the client's, beside `psql` with the
 //! very same URL. Where portero is not as psql is, a line here says why.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::pedantic,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
 
 mod common;
 

@@ -1,12 +1,7 @@
 //! Why a database can't be used: each kind of trouble, made by a real PostgreSQL, PgBouncer or network, has its exit
 //! code, ends in time, and is said in a line that tells what to do.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::pedantic,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
 
 mod common;
 
@@ -183,16 +178,8 @@ fn a_server_whose_connections_are_all_taken_is_not_ready_yet() {
     let _held: Vec<Process> = (0..3)
         .map(|_| {
             let mut psql = Run::program(common::postgres::programs().join("psql"))
-                .args([
-                    "-X",
-                    "-A",
-                    "-t",
-                    "-c",
-                    "SELECT 'held'",
-                    "-c",
-                    "SELECT pg_sleep(1000)",
-                    &url,
-                ])
+                .line("-X -A -t -c \"SELECT 'held'\" -c 'SELECT pg_sleep(1000)'")
+                .arg(&url)
                 .start();
             psql.until_stdout("held");
             psql

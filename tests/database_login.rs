@@ -1,11 +1,6 @@
 //! Logins: every method of a real PostgreSQL, what is asked for once only, and servers that ask for what they must not get.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::pedantic,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
 
 mod common;
 

@@ -1,12 +1,7 @@
 //! TLS to a real PostgreSQL server: every `sslmode` with every kind of certificate, server and root, beside what
 //! `psql`, which is libpq, does with the very same URL (PostgreSQL manual, 34.19 "SSL Support").
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::pedantic,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
 
 mod common;
 

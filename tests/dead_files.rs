@@ -1,12 +1,7 @@
 //! Files that never answer: on a mount that is dead, a FIFO, a device. Nothing before COMMAND outlasts a stop by them.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::pedantic,
-    clippy::type_complexity,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
+#![allow(clippy::type_complexity)]
 
 mod common;
 
@@ -119,15 +114,7 @@ fn a_health_check_has_one_limit_for_all_that_it_does() {
         .arg(&token)
         .args(["-e", "inject=all:delay_enter=4000000:when=1"])
         .arg(common::portero())
-        .args([
-            "healthcheck",
-            "--secret",
-            "TOKEN",
-            "--timeout",
-            "5s",
-            "--header",
-            "A: ${TOKEN}",
-        ])
+        .line("healthcheck --secret TOKEN --timeout 5s --header 'A: ${TOKEN}'")
         .arg(format!("http://{}/", server.address()))
         .env("TOKEN_FILE", &token)
         .finish()
@@ -227,14 +214,7 @@ fn an_inherited_ignored_sigchld_loses_no_helper() {
     let finished = Run::as_pid1()
         .via(["env", "--ignore-signal=CHLD"])
         .env("TOKEN_FILE", &token)
-        .args([
-            "--secret",
-            "TOKEN",
-            "--",
-            "cat",
-            "/proc/self/environ",
-            "/proc/self/status",
-        ])
+        .line("--secret TOKEN -- cat /proc/self/environ /proc/self/status")
         .finish();
     finished.assert_exit(0).assert_stdout_contains("hush-hush");
     let ignored = process::field(&finished.stdout, "SigIgn").unwrap();

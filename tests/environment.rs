@@ -1,12 +1,7 @@
 //! What COMMAND finds in its environment and in its arguments.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::pedantic,
-    clippy::type_complexity,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
+#![allow(clippy::type_complexity)]
 
 mod common;
 
@@ -297,15 +292,7 @@ ctypes.CDLL(None).execve(os.fsencode(sys.argv[1]), array(sys.argv[1:]), array(gi
 fn of_a_variable_that_was_given_twice_there_is_one_and_all_read_the_same() {
     let finished = Run::as_pid1()
         .via(["python3", "-c", WITH_DOUBLES])
-        .args([
-            "--default-port",
-            "80",
-            "--default",
-            "TOKEN=x${A}",
-            "--",
-            "bash",
-            "-c",
-        ])
+        .line("--default-port 80 --default TOKEN=x${A} -- bash -c")
         .arg("tr '\\0' '\\n' < /proc/$$/environ; echo $A $TOKEN $PORT")
         .finish();
     finished

@@ -1,13 +1,8 @@
 //! A COMMAND that can't be executed: 127 when it was not found, 126 otherwise, and one line that says which file, why,
 //! and what to do.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::pedantic,
-    clippy::type_complexity,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
+#![allow(clippy::type_complexity)]
 
 mod common;
 

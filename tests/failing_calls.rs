@@ -5,12 +5,7 @@
 //! the same one (`PORTERO_FAULTS=7` is another, `PORTERO_FAULTS=mmap` all of one call). All take a minute or so for each
 //! way to start.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::pedantic,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
 
 mod common;
 

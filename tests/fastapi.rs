@@ -1,12 +1,7 @@
 //! The whole path once, for real: two replicas of a FastAPI application on an empty database.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::pedantic,
-    clippy::type_complexity,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
+#![allow(clippy::type_complexity)]
 
 mod common;
 
@@ -39,13 +34,10 @@ fn two_replicas_migrate_once_serve_and_end_with_the_code_of_uvicorn() {
     let mut replicas = ports.map(|port| {
         application
             .run(Run::as_pid1(), &url)
-            .args([
-                "--default-port",
-                &port.to_string(),
-                "--expand-args",
-                "--user",
-                &format!("{UID}:{UID}"),
-            ])
+            .arg("--default-port")
+            .arg(port.to_string())
+            .line("--expand-args --user")
+            .arg(format!("{UID}:{UID}"))
             .args([
                 "--database",
                 "DATABASE_URL",
@@ -53,9 +45,7 @@ fn two_replicas_migrate_once_serve_and_end_with_the_code_of_uvicorn() {
                 &format!("tcp://{cache}"),
             ])
             .args(["--migrate", "alembic upgrade head", "--"])
-            .args([
-                "uvicorn", "main:app", "--host", "0.0.0.0", "--port", "${PORT}",
-            ])
+            .line("uvicorn main:app --host 0.0.0.0 --port ${PORT}")
             .start()
     });
     for (replica, port) in replicas.iter_mut().zip(ports) {
@@ -157,12 +147,7 @@ fn after_a_rollback_an_image_that_does_not_know_the_newest_revision_starts() {
     let run = |application: &Application, once: &[&str]| {
         application
             .run(Run::as_pid1(), &url)
-            .args([
-                "--database",
-                "DATABASE_URL",
-                "--migrate",
-                "alembic upgrade head",
-            ])
+            .line("--database DATABASE_URL --migrate 'alembic upgrade head'")
             .args(once)
             .args(["--", "echo", "command"])
             .finish()

@@ -1,12 +1,7 @@
 //! The harness itself keeps its promises: without this, a test that waits for nothing would look like one that passes.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::pedantic,
-    clippy::type_complexity,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
+#![allow(clippy::type_complexity)]
 
 mod common;
 
@@ -33,10 +28,8 @@ fn exit_codes_and_output_of_a_namespace_are_those_of_its_pid_1() {
 
 #[test]
 fn a_signal_from_outside_reaches_pid_1_of_the_namespace() {
-    let mut shell = Run::program("/bin/bash").args([
-        "-c",
-        "trap 'exit 9' TERM; echo ready; while :; do read -t 0.1 <> <(:); done",
-    ]);
+    let mut shell = Run::program("/bin/bash")
+        .line("-c \"trap 'exit 9' TERM; echo ready; while :; do read -t 0.1 <> <(:); done\"");
     for pid1 in [false, true] {
         let mut process = if pid1 {
             shell.clone().pid1()
@@ -104,11 +97,8 @@ fn a_server_with_tls_proves_itself_to_a_strict_client() {
         server.ca().display()
     );
     Run::program(common::tool("psql"))
-        .args([
-            &url,
-            "-XAtc",
-            "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()",
-        ])
+        .arg(&url)
+        .line("-XAtc 'SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()'")
         .finish()
         .assert_exit(0)
         .assert_stdout("t\n");

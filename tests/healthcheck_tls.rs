@@ -1,20 +1,15 @@
 //! What the health check makes of TLS: versions, certificates, and the wrong protocol on either side.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::pedantic,
-    clippy::type_complexity,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
+#![allow(clippy::type_complexity)]
 
 mod common;
 
-use std::io::{Read, Write};
+use std::time::Duration;
 
 use common::server::http_answer;
 use common::verdict::{Healthy, Unhealthy, UnhealthyAtTheLimit, assert_said, assert_verdict};
-use common::{Process, Run, Server, TempDir, tool};
+use common::{Process, Run, Server, TempDir, side_by_side, tool};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 
 /// Certificates in a directory: `NAME.crt` and `NAME.key` of each, `ca.crt` that has signed them.
@@ -160,6 +155,15 @@ fn certificates_count_on_loopback_only_where_a_ca_is_given() {
             assert_verdict(certificate, verdict, &["--ca-cert", &ca, &url]);
             let insecure = ["--insecure", "--ca-cert", &ca, &url];
             assert_verdict(certificate, Healthy(" 200 in "), &insecure);
+            // A wait believes nobody, on no address.
+            let wait = |options: &[&str]| {
+                let run = Run::portero().line("wait --wait-timeout 3s").args(options);
+                run.arg(&url).finish()
+            };
+            wait(&["--insecure"]).assert_exit(0);
+            if matches!(verdict, Healthy(_)) {
+                wait(&["--ca-cert", &ca]).assert_exit(0);
+            }
         }
     }
 }
@@ -178,17 +182,13 @@ fn tls_on_a_plain_port_and_the_other_way_round_are_said() {
     assert_verdict("http to a TLS port", verdict, &[&url]);
 
     let (silent, closing) = (Server::silent(), Server::closing());
-    let plain = Server::start(|mut stream| {
-        // As servers do: what is no request is answered so, and not read to its end.
-        let _ = stream.read(&mut [0; 64]);
-        let _ = stream.write_all(http_answer(400, "").as_bytes());
-        while matches!(stream.read(&mut [0; 512]), Ok(1..)) {}
-    });
-    let stalls = Server::start(|mut stream| {
-        // A handshake's record, that never comes to its end.
-        let _ = stream.write_all(&[22, 3, 3, 1, 0, 2, 0]);
-        while matches!(stream.read(&mut [0; 512]), Ok(1..)) {}
-    });
+    // As servers do: what is no request is answered so, and not read to its end.
+    let plain = Server::saying(http_answer(400, ""));
+    // A handshake's record, that never comes to its end.
+    let record = vec![22, 3, 3, 64, 0, 2];
+    let stalls = Server::saying(record.clone());
+    let drips =
+        Server::dripping_at_once([record, vec![0; 5000]].concat(), Duration::from_millis(5));
     for (what, server, verdict) in [
         (
             "https to a plain port",
@@ -206,6 +206,11 @@ fn tls_on_a_plain_port_and_the_other_way_round_are_said() {
             UnhealthyAtTheLimit("no answer within "),
         ),
         (
+            "a handshake that drips",
+            &drips,
+            UnhealthyAtTheLimit("no answer within "),
+        ),
+        (
             "https to what closes",
             &closing,
             Unhealthy("it closed the connection"),
@@ -213,6 +218,20 @@ fn tls_on_a_plain_port_and_the_other_way_round_are_said() {
     ] {
         assert_verdict(what, verdict, &[&format!("https://{}/", server.address())]);
     }
+}
+
+#[test]
+fn a_wait_believes_no_certificate_that_nobody_vouches_for() {
+    let directory = certificates();
+    let (_server, port) = tls_server(&directory, "good", "");
+    let ca = directory.join("self.crt").display().to_string();
+    side_by_side([vec![], vec!["--ca-cert", &ca]], |options| {
+        let run = Run::portero().line("wait --wait-timeout 3s").args(options);
+        let finished = run.arg(format!("https://127.0.0.1:{port}/")).finish();
+        finished
+            .assert_exit(125)
+            .assert_stderr_contains("certificate refused");
+    });
 }
 
 /// On an address that is not loopback, in a network namespace of the test's own.

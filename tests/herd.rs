@@ -1,13 +1,8 @@
 //! What a herd of replicas that start at once costs the database: one migration, few connections at a time, and fewer
 //! and fewer logins a second. Forty replicas; `PORTERO_HERD=1000` is the long form, which prints what it measured.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::pedantic,
-    clippy::print_stdout,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
+#![allow(clippy::print_stdout)]
 
 mod common;
 
@@ -52,13 +47,7 @@ fn a_herd_migrates_once_and_all_of_it_ends_well() {
     let start = |index: usize| {
         Run::portero()
             .env("DATABASE_URL", server.url_with("app", "pw", &database))
-            .args([
-                "migrate",
-                "--database",
-                "DATABASE_URL",
-                "--wait-timeout",
-                "10m",
-            ])
+            .line("migrate --database DATABASE_URL --wait-timeout 10m")
             .args(["--migrate-once", "v1", "--"])
             .arg(migrations.script())
             .arg(index.to_string())

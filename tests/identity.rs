@@ -1,12 +1,7 @@
 //! Who COMMAND is: never by accident, and the same under every way in which containers take rights away.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::pedantic,
-    clippy::type_complexity,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
+#![allow(clippy::type_complexity)]
 
 mod common;
 
@@ -472,14 +467,7 @@ fn under_an_arbitrary_uid_without_an_entry_all_that_can_be_done_is_done() {
     let finished = Run::as_pid1()
         .user(1_000_650_000, 0)
         .env("HOME", "/data")
-        .args([
-            "--user",
-            "app:app",
-            "--require-non-root",
-            "--default-port",
-            "80",
-            "--",
-        ])
+        .line("--user app:app --require-non-root --default-port 80 --")
         .args(["sh", "-c", "echo $(id -u):$(id -g) $HOME $PORT"])
         .finish();
     // `app` is no user of this image: a wrong SPEC is one, whoever portero is.
@@ -487,14 +475,7 @@ fn under_an_arbitrary_uid_without_an_entry_all_that_can_be_done_is_done() {
     Run::as_pid1()
         .user(1_000_650_000, 0)
         .env("HOME", "/data")
-        .args([
-            "--user",
-            "nobody",
-            "--require-non-root",
-            "--default-port",
-            "80",
-            "--",
-        ])
+        .line("--user nobody --require-non-root --default-port 80 --")
         .args(["sh", "-c", "echo $(id -u):$(id -g) $HOME $PORT"])
         .finish()
         .assert_exit(0)

@@ -1,12 +1,7 @@
 //! What portero was started with, where it is portero itself that has to respect it or to see through it.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::pedantic,
-    clippy::type_complexity,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
+#![allow(clippy::type_complexity)]
 
 mod common;
 
@@ -118,14 +113,8 @@ fn a_signal_that_is_dropped_is_dropped_from_the_start() {
         let file = directory.join(format!("wait-{index}"));
         let target = format!("file://{}", file.display());
         let mut process = run
-            .args([
-                "--map-signal",
-                "TERM=",
-                "--map-signal",
-                "SIGHUP=",
-                "--wait",
-                &target,
-            ])
+            .line("--map-signal TERM= --map-signal SIGHUP= --wait")
+            .arg(&target)
             .args(["--", "sh", "-c", "echo ready; exec sleep 1000"])
             .start();
         // Before anything is said, too.
@@ -153,17 +142,9 @@ fn a_signal_that_is_dropped_does_not_end_a_migration() {
     for (index, run) in both_places().into_iter().enumerate() {
         let file = directory.join(index.to_string());
         let mut process = run
-            .args([
-                "migrate",
-                "--no-lock",
-                "--map-signal",
-                "TERM=",
-                "--",
-                "sh",
-                "-c",
-                script,
-                "sh",
-            ])
+            .line("migrate --no-lock --map-signal TERM= -- sh -c")
+            .arg(script)
+            .arg("sh")
             .arg(&file)
             .start();
         process.until_stdout("begun");

@@ -1,12 +1,7 @@
 //! portero as PID 1: exit codes, signals, reaping.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::pedantic,
-    clippy::type_complexity,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
+#![allow(clippy::type_complexity)]
 
 mod common;
 

@@ -1,12 +1,7 @@
 //! What COMMAND leaves behind is ended from the top: whose parent portero is, it is told once; the rest is its parent's.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::pedantic,
-    clippy::type_complexity,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
+#![allow(clippy::type_complexity)]
 
 mod common;
 
@@ -348,16 +343,10 @@ os._exit(4)
 ";
     for (count, how) in [("3000", "children"), ("2000", "daemons")] {
         let mut process = Run::as_pid1()
-            .args([
-                "--orphan-grace",
-                "1h",
-                "--",
-                "python3",
-                "-c",
-                many,
-                count,
-                how,
-            ])
+            .line("--orphan-grace 1h -- python3 -c")
+            .arg(many)
+            .arg(count)
+            .arg(how)
             .start_with(Stdio::piped());
         let pid = process.pid();
         let wanted: usize = count.parse().unwrap();

@@ -1,12 +1,7 @@
 //! The lock's dialogue with a server that goes silent after each of its messages in turn: it ends within its limits, and
 //! says meanwhile what it waits for.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::pedantic,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
 
 mod common;
 

@@ -1,12 +1,7 @@
 //! The migration lock lives as long as the migration's processes, whoever is killed; and where it is lost, they are
 //! killed, whatever happened to the server or to the connection.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::pedantic,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
 
 mod common;
 
@@ -21,13 +16,7 @@ use nix::unistd::Pid;
 fn migrate(url: &str, migrations: &Migrations, name: &str) -> Run {
     Run::portero()
         .env("DATABASE_URL", url)
-        .args([
-            "migrate",
-            "--database",
-            "DATABASE_URL",
-            "--orphan-grace",
-            "1s",
-        ])
+        .line("migrate --database DATABASE_URL --orphan-grace 1s")
         .arg("--")
         .arg(migrations.script())
         .arg(name)

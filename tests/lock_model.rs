@@ -3,13 +3,8 @@
 //! each state; what is not is reachable, and by late news alone; and each part of the protocol is needed, for without it
 //! something breaks.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::pedantic,
-    clippy::print_stdout,
-    clippy::type_complexity,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
+#![allow(clippy::print_stdout, clippy::type_complexity)]
 
 use std::collections::{HashSet, VecDeque};
 

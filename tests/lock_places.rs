@@ -1,12 +1,7 @@
 //! Where the migration lock means something and where it does not, and what it lets others do meanwhile: poolers,
 //! standbys, the migration tools' own locks inside it.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::pedantic,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
 
 mod common;
 
@@ -236,10 +231,8 @@ fn a_failed_migration_frees_the_lock_at_once() {
     let one = Run::as_pid1()
         .env("DATABASE_URL", &url)
         .args(["--database", "DATABASE_URL"])
-        .args([
-            "--migrate",
-            &format!("{0} one && {0} never", script.display()),
-        ])
+        .arg("--migrate")
+        .arg(format!("{0} one && {0} never", script.display()))
         .args(["--migrate", &format!("{} never", script.display())])
         .args(["--", "echo", "command"])
         .start();

@@ -1,11 +1,6 @@
 //! Servers where the lock can't be had, or not yet, each in words of its own; and search paths that would fool it.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::pedantic,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
 
 mod common;
 

@@ -1,13 +1,8 @@
 //! A SIGTERM in the first milliseconds: a PID 1 loses what comes before it has blocked the signal, and an init that is
 //! careless while it starts COMMAND loses it later too.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::pedantic,
-    clippy::type_complexity,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
+#![allow(clippy::type_complexity)]
 
 mod common;
 

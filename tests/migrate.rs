@@ -1,12 +1,7 @@
 //! Migrations: one at a time across replicas, as the dropped user, and before COMMAND or not at all.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::pedantic,
-    clippy::type_complexity,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
+#![allow(clippy::type_complexity)]
 
 mod common;
 
@@ -49,15 +44,10 @@ fn different_databases_do_not_wait_for_each_other() {
     let (one, two) = (server.create_db(), server.create_db());
     let start = |database: &str, script: &str| {
         Run::portero()
-            .args([
-                "migrate",
-                "--database",
-                &server.url(database),
-                "--",
-                "sh",
-                "-c",
-                script,
-            ])
+            .line("migrate --database")
+            .arg(server.url(database))
+            .line("-- sh -c")
+            .arg(script)
             .start()
     };
     let mut held = start(&one, "echo begin; exec sleep 1000");
@@ -251,14 +241,7 @@ fn a_migration_runs_as_the_dropped_user_without_porteros_variables() {
 #[test]
 fn without_the_lock_no_database_is_asked() {
     Run::as_pid1()
-        .args([
-            "--no-lock",
-            "--migrate",
-            "echo migration",
-            "--",
-            "echo",
-            "command",
-        ])
+        .line("--no-lock --migrate 'echo migration' -- echo command")
         .finish()
         .assert_exit(0)
         .assert_stdout("migration\ncommand\n");
@@ -269,15 +252,9 @@ fn migrate_waits_for_its_database() {
     let mut server = Postgres::prepare();
     let url = server.url("postgres");
     let mut process = Run::as_pid1()
-        .args([
-            "--database",
-            &url,
-            "--migrate",
-            "echo migration",
-            "--",
-            "echo",
-            "command",
-        ])
+        .arg("--database")
+        .arg(&url)
+        .line("--migrate 'echo migration' -- echo command")
         .start();
     process.until_stderr(&server.port().to_string());
     assert_eq!(process.stdout(), "", "it did not wait{process}");
@@ -298,16 +275,9 @@ fn a_standby_that_stays_one_is_refused() {
     server.make_standby();
     server.launch();
     Run::portero()
-        .args([
-            "migrate",
-            "--database",
-            &server.url("postgres"),
-            "--wait-timeout",
-            "1s",
-            "--",
-            "echo",
-            "ran",
-        ])
+        .line("migrate --database")
+        .arg(server.url("postgres"))
+        .line("--wait-timeout 1s -- echo ran")
         .finish()
         .assert_exit(125)
         .assert_stdout("")

@@ -1,11 +1,6 @@
 //! `--migrate-once`: of any number of replicas, now and later, one migrates; success alone is recorded.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::pedantic,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
 
 mod common;
 
@@ -19,13 +14,9 @@ fn migrate(url: &str, version: &str) -> Run {
 }
 
 fn with_options(run: Run, url: &str, version: &str) -> Run {
-    run.env("DATABASE_URL", url).args([
-        "migrate",
-        "--database",
-        "DATABASE_URL",
-        "--migrate-once",
-        version,
-    ])
+    run.env("DATABASE_URL", url)
+        .line("migrate --database DATABASE_URL --migrate-once")
+        .arg(version)
 }
 
 fn versions(server: &Postgres, database: &str) -> String {
@@ -127,15 +118,9 @@ fn of_several_migrations_all_must_succeed_to_be_recorded() {
             .env("DATABASE_URL", server.url(&database))
             .env("PORTERO_DATABASE", "DATABASE_URL")
             .env("PORTERO_MIGRATE_ONCE", "v1")
-            .args([
-                "--migrate",
-                "echo one",
-                "--migrate",
-                last,
-                "--",
-                "echo",
-                "command",
-            ])
+            .line("--migrate 'echo one' --migrate")
+            .arg(last)
+            .line("-- echo command")
             .finish()
     };
     run("sh -c 'exit 4'").assert_exit(4).assert_stdout("one\n");

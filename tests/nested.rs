@@ -1,13 +1,8 @@
 //! Under another init (`docker run --init`, a portero under a portero): signals and the terminal pass through both, and
 //! orphans stay with the inner one.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::pedantic,
-    clippy::type_complexity,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
+#![allow(clippy::type_complexity)]
 
 mod common;
 

@@ -2,12 +2,7 @@
 //!
 //! `PROPTEST_CASES=500 cargo test --test passwords` is a longer form.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::pedantic,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
 
 mod common;
 

@@ -1,19 +1,19 @@
 //! Redis as a target, against a real server: the same answers for the health check and for a wait.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::pedantic,
-    clippy::type_complexity,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
+#![allow(clippy::type_complexity)]
 
 mod common;
 
+use std::io::{Read, Write};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use common::{DEADLINE, Finished, Process, Redis, Run, poll_until};
+use common::verdict::{Healthy, Unhealthy, UnhealthyAtTheLimit, assert_verdict};
+use common::{
+    DEADLINE, Finished, Process, Redis, Run, Server, poll_until, rows, side_by_side, unescaped,
+};
+use nix::sys::signal::Signal;
 
 const PASSWORD: &str = "p@ss:w/rd";
 /// The same as a URL has it.
@@ -282,4 +282,145 @@ fn a_socket_is_asked_like_a_port_and_of_several_hosts_one_that_answers_is_enough
     }
     let away = "redis://127.0.0.1:1,127.0.0.1:2";
     assert_not_ready(away, &[], 124, "connection refused (ECONNREFUSED)");
+}
+
+/// What is made of it, what is said of it, and a server's answers to PING, or to AUTH and PING: `no` is what no waiting
+/// changes.
+const ANSWERS: &str = r"
+    not yet  it is still loading its data (LOADING)  -  -LOADING Redis is loading the dataset in memory
+    not yet  it is busy with a script (BUSY)      -  -BUSY Redis is busy running a script.
+    not yet  MASTERDOWN Link with MASTER is down  -  -MASTERDOWN Link with MASTER is down
+    not yet  MISCONF Redis can't persist          -  -MISCONF Redis\0can't persist
+    not yet  ERR max number of clients reached    -  -ERR max number of clients reached
+    no       it wants a password, and the URL has none (NOAUTH)         -  -NOAUTH Authentication required.
+    no       this user may not PING (NOPERM)                            -  -NOPERM this user has no permissions
+    no       it is in protected mode, for want of a password (DENIED)   -  -DENIED Redis is running in protected mode
+    not yet  it does not speak the Redis protocol  -  +OK
+    not yet  it does not speak the Redis protocol  -  --
+    not yet  it does not speak the Redis protocol  -  -err in lower case
+    not yet  it does not speak the Redis protocol  -  :1
+    not yet  it does not speak the Redis protocol  -  $4\r\nPONG
+    not yet  it does not speak the Redis protocol  -  HTTP/1.1 400 Bad Request
+    no       it refuses the user or the password (WRONGPASS)        hunter2  -WRONGPASS invalid username-password pair
+    no       it refuses the password (ERR invalid password)         hunter2  -ERR invalid password
+    no       the URL has a password, and the server wants none      hunter2  -ERR Client sent AUTH, but no password is set
+    not yet  it has no connection left (max number of clients reached)  hunter2  -ERR max number of clients reached
+    not yet  it is still loading its data (LOADING)     hunter2  -LOADING
+    not yet  it is still loading its data (LOADING)     hunter2  +OK\r\n-LOADING
+    no       it refuses the login (NOAUTH)              hunter2  +OK\r\n-NOAUTH Authentication required.
+    no       it refuses the login (ERR)                 hunter2  -ERR unknown command `AUTH`, with args: `hunter2`
+    not yet  it does not know PING (ERR unknown command)  hunter2  +OK\r\n-ERR unknown command `AUTH`, args: `hunter2`
+    not yet  it answers with an error                   hunter2  +OK\r\n-ERR what is hunter2
+    not yet  it does not speak the Redis protocol       hunter2  *2\r\n$4\r\nAUTH\r\n$7\r\nhunter2
+    no       it refuses the login                       HUNTER   -HUNTER
+    not yet  it answers with an error                   HUNTER   +OK\r\n-HUNTER
+";
+
+#[test]
+fn answers_of_every_version_are_told_apart_and_never_shown() {
+    let rows = rows(ANSWERS).map(|[kind, said, password, answer]| {
+        let answer = if answer == "--" { "-" } else { answer };
+        let server = Server::saying(unescaped(answer) + "\r\n");
+        let name = format!("redis://{}", server.address());
+        let (start, end) = match kind {
+            "no" => ("portero: warning: ", "; it answers, and says no: "),
+            _ => ("portero: ", "\n"),
+        };
+        let userinfo = if password.is_empty() {
+            String::new()
+        } else {
+            format!(":{password}@")
+        };
+        let url = name.replace("//", &format!("//{userinfo}"));
+        (server, url, format!("{start}{name}: {said}{end}"))
+    });
+    let rows: Vec<_> = rows.collect();
+    let mut waiting = Run::portero()
+        .line("wait --wait-timeout none")
+        .args(rows.iter().map(|(_, url, _)| url))
+        .start();
+    for (_, _, line) in &rows {
+        waiting.until_stderr(line);
+    }
+    waiting.signal(Signal::SIGTERM);
+    let finished = waiting.wait();
+    finished
+        .assert_never_says("hunter2")
+        .assert_never_says("HUNTER");
+}
+
+#[test]
+fn what_is_sent_is_a_login_and_a_ping_of_any_bytes() {
+    let table = r"
+        -              *1\r\n$4\r\nPING\r\n
+        :p%0d%0aw@     *2\r\n$4\r\nAUTH\r\n$4\r\np\r\nw\r\n*1\r\n$4\r\nPING\r\n
+        us%C3%A9r:pw@  *3\r\n$4\r\nAUTH\r\n$5\r\nusér\r\n$2\r\npw\r\n*1\r\n$4\r\nPING\r\n
+        user@          *1\r\n$4\r\nPING\r\n
+    ";
+    for [userinfo, request] in rows(table) {
+        let request = unescaped(request);
+        let server = Server::start(move |mut stream| {
+            let mut bytes = vec![0; request.len()];
+            let _ = stream.read_exact(&mut bytes);
+            let answer = match String::from_utf8_lossy(&bytes) {
+                heard if heard != request => format!("-ERR heard {heard:?}\r\n"),
+                heard if heard.contains("AUTH") => "+OK\r\n+PONG\r\n".to_owned(),
+                _ => "+PONG\r\n".to_owned(),
+            };
+            // In pieces, as a network may deliver it.
+            for byte in answer.bytes() {
+                let _ = stream.write_all(&[byte]);
+            }
+        });
+        let url = format!("redis://{userinfo}{}/0", server.address());
+        assert_verdict(userinfo, Healthy(" PONG in "), &[&url]);
+    }
+}
+
+#[test]
+fn no_behaviour_of_a_server_outlasts_the_limit() {
+    let plus = || Server::dripping_at_once("+".repeat(1000), Duration::from_millis(20));
+    let endless = || Server::saying("+".repeat(100_000));
+    let (no_redis, no_tls) = (
+        Unhealthy("it does not speak the Redis protocol"),
+        Unhealthy("it does not speak TLS on this port: use redis://"),
+    );
+    let closed = Unhealthy("it closed the connection without an answer");
+    let silence = UnhealthyAtTheLimit("no answer");
+    let servers = [
+        ("redis", Server::silent(), silence),
+        ("rediss", Server::silent(), silence),
+        ("redis", plus(), silence),
+        ("rediss", plus(), no_tls),
+        ("redis", endless(), no_redis),
+        ("rediss", endless(), no_tls),
+        ("redis", Server::closing(), closed),
+        ("rediss", Server::closing(), closed),
+        ("redis", Server::saying(b"\xfe\x00\x13\x37"), no_redis),
+        (
+            "rediss",
+            Server::saying(b"\xfe\x00\x13\x37\x00\x00"),
+            no_tls,
+        ),
+        (
+            "redis",
+            Server::start(|mut stream| drop(stream.write_all(b"+PO"))),
+            no_redis,
+        ),
+        // What Redis says when the handshake happens to hold the end of a line.
+        (
+            "rediss",
+            Server::saying(*b"-ERR unknown command\r\n"),
+            no_tls,
+        ),
+        (
+            "redis",
+            Server::saying([21, 3, 3, 0, 2, 2, 70]),
+            Unhealthy("it speaks TLS on this port: use rediss://"),
+        ),
+    ];
+    side_by_side(servers, |(scheme, server, verdict)| {
+        let url = format!("{scheme}://:hunter2@{}/0", server.address());
+        assert_verdict(scheme, verdict, &["--insecure", &url]);
+    });
 }

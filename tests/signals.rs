@@ -1,12 +1,7 @@
 //! What is forwarded, to whom and as what, and what COMMAND inherits: the same as PID 1 and as a child subreaper.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::pedantic,
-    clippy::type_complexity,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
+#![allow(clippy::type_complexity)]
 
 mod common;
 

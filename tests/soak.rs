@@ -4,14 +4,8 @@
 //! The short form makes 10,000 orphans in each test. `PORTERO_SOAK=1000000 cargo test --release --test soak -- --nocapture`
 //! makes a million in each, with signals all the while, and prints the figures.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::pedantic,
-    clippy::print_stdout,
-    clippy::type_complexity,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
+#![allow(clippy::print_stdout, clippy::type_complexity)]
 
 mod common;
 

@@ -1,13 +1,8 @@
 //! Every signal at every stage: before COMMAND, during a wait, a migration, COMMAND, and with leftovers. What a stop is
 //! does not depend on who is asked.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::pedantic,
-    clippy::type_complexity,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
+#![allow(clippy::type_complexity)]
 
 mod common;
 

@@ -1,12 +1,7 @@
 //! The end of a run: the delay before it, the time it may take, and what is left behind.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::pedantic,
-    clippy::type_complexity,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
+#![allow(clippy::type_complexity)]
 
 mod common;
 
@@ -553,15 +548,9 @@ fn the_leftovers_of_a_failed_step_are_ended_and_command_is_not_started() {
             leftover.display()
         );
         let finished = place
-            .args([
-                "--orphan-grace",
-                "1h",
-                "--no-lock",
-                "--migrate",
-                &step,
-                "--",
-                "touch",
-            ])
+            .line("--orphan-grace 1h --no-lock --migrate")
+            .arg(&step)
+            .line("-- touch")
             .arg(&mark)
             .finish();
         finished

@@ -1,12 +1,7 @@
 //! On a real pseudo-terminal, as `docker run -it` gives one: keys, jobs, sizes, hang-ups, and whose the foreground is.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::pedantic,
-    clippy::type_complexity,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
+#![allow(clippy::type_complexity)]
 
 mod common;
 

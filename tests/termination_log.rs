@@ -1,12 +1,7 @@
 //! Kubernetes' termination log: why a run ended, where `kubectl describe pod` shows it.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::pedantic,
-    clippy::type_complexity,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
+#![allow(clippy::type_complexity)]
 
 mod common;
 
@@ -109,15 +104,9 @@ fn it_holds_at_most_4096_bytes_no_secret_and_plain_text_whatever_the_log_format(
     assert_eq!(log.len(), 4096, "{finished}");
     assert!(finished.stderr.len() > 6000, "{finished}");
 
-    let run = Run::as_pid1().env("TOKEN", "hunter2").args([
-        "--secret",
-        "TOKEN",
-        "--log-format",
-        "json",
-        "--",
-        "/no/such/${TOKEN}",
-        "--expand-args",
-    ]);
+    let run = Run::as_pid1()
+        .env("TOKEN", "hunter2")
+        .line("--secret TOKEN --log-format json -- /no/such/${TOKEN} --expand-args");
     let (finished, log) = logged(run.env("PORTERO_EXPAND_ARGS", "1"));
     finished.assert_exit(127).assert_never_says("hunter2");
     assert_eq!(log, "portero: /no/such/***: not found\n", "{finished}");

@@ -1,12 +1,7 @@
 //! The drop from root: that it is whole, that it covers portero itself, that nothing odd is taken for a user.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::pedantic,
-    clippy::type_complexity,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
+#![allow(clippy::type_complexity)]
 
 mod common;
 
@@ -125,14 +120,10 @@ fn the_variables_of_the_user_are_set() {
         ("nobody", Some("/data"), "nobody nobody /data"),
     ];
     for (spec, home, expected) in table {
-        let mut run = Run::portero().args([
-            "--user",
-            spec,
-            "--",
-            "sh",
-            "-c",
-            "echo $USER $LOGNAME $HOME",
-        ]);
+        let mut run = Run::portero()
+            .arg("--user")
+            .arg(spec)
+            .line("-- sh -c 'echo $USER $LOGNAME $HOME'");
         if let Some(home) = home {
             run = run.env("HOME", home);
         }
@@ -247,14 +238,7 @@ fn another_user_who_is_not_root_stays_and_is_warned() {
 #[test]
 fn the_dropped_user_can_reopen_stdout_and_stderr() {
     Run::as_pid1()
-        .args([
-            "--user",
-            "1234:1234",
-            "--",
-            "sh",
-            "-c",
-            "echo out > /dev/stdout; echo err > /dev/stderr",
-        ])
+        .line("--user 1234:1234 -- sh -c 'echo out > /dev/stdout; echo err > /dev/stderr'")
         .finish()
         .assert_exit(0)
         .assert_stdout("out\n")
@@ -264,14 +248,7 @@ fn the_dropped_user_can_reopen_stdout_and_stderr() {
 #[test]
 fn the_dropped_portero_can_still_end_its_command() {
     let mut process = Run::as_pid1()
-        .args([
-            "--user",
-            "1234:1234",
-            "--",
-            "sh",
-            "-c",
-            "echo ready; exec sleep 1000",
-        ])
+        .line("--user 1234:1234 -- sh -c 'echo ready; exec sleep 1000'")
         .start();
     process.until_stdout("ready");
     process.signal(nix::sys::signal::Signal::SIGTERM);

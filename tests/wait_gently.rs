@@ -1,11 +1,6 @@
 //! A wait does no harm by asking: accounts get locked, name servers have limits, and logs fill.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::pedantic,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
 
 mod common;
 

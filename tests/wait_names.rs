@@ -1,12 +1,7 @@
 //! Names: what glibc's resolver finds, portero finds, whatever the name server does.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::pedantic,
-    clippy::type_complexity,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
+#![allow(clippy::type_complexity)]
 
 mod common;
 

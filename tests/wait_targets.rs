@@ -1,11 +1,6 @@
 //! Every kind of target, by itself and by the name of a variable: waited for side by side, told in text and as JSON.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::pedantic,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
 
 mod common;
 
@@ -37,13 +32,8 @@ fn http_on_socket(path: PathBuf) {
 fn https(directory: &Path, port: u16) -> Process {
     let file = |name| directory.join(name).display().to_string();
     Run::program(tool("openssl"))
-        .args([
-            "s_server",
-            "-www",
-            "-quiet",
-            "-accept",
-            &format!("127.0.0.1:{port}"),
-        ])
+        .line("s_server -www -quiet -accept")
+        .arg(format!("127.0.0.1:{port}"))
         .args(["-cert", &file("server.crt"), "-key", &file("server.key")])
         .start()
 }
@@ -68,13 +58,9 @@ fn every_kind_of_target_that_comes_late_is_waited_for_by_itself_and_by_a_variabl
         ("FILE", format!("file://{}", path("ready"))),
         ("DATABASE_URL", database.url("postgres")),
     ];
-    let mut run = Run::as_pid1().args([
-        "wait",
-        "--wait-timeout",
-        "60s",
-        "--ca-cert",
-        &path("ca.crt"),
-    ]);
+    let mut run = Run::as_pid1()
+        .line("wait --wait-timeout 60s --ca-cert")
+        .arg(&path("ca.crt"));
     for (name, target) in &targets {
         run = run.env(name, target).args([name, target.as_str()]);
     }
@@ -142,16 +128,10 @@ fn json_lines_say_the_same_as_data() {
     let (gone, there) = (format!("127.0.0.1:{port}"), ready.address().to_string());
     let database = format!("postgres://u:{PASSWORD}@{}/d", stranger.address());
     let finished = Run::portero()
-        .args([
-            "wait",
-            "--log-format",
-            "json",
-            "--wait-timeout",
-            "6s",
-            &gone,
-            &there,
-            "DB",
-        ])
+        .line("wait --log-format json --wait-timeout 6s")
+        .arg(&gone)
+        .arg(&there)
+        .arg("DB")
         .env("DB", database)
         .finish();
     finished.assert_exit(125).assert_never_says(PASSWORD);

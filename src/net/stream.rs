@@ -121,6 +121,3 @@ fn no_way(error: &io::Error) -> bool {
         AddrNotAvailable | HostUnreachable | NetworkUnreachable
     )
 }
-
-#[cfg(test)]
-mod tests;

@@ -233,6 +233,3 @@ fn explain(error: ureq::Error, deadline: Deadline) -> Readiness {
         )),
     }
 }
-
-#[cfg(test)]
-mod tests;

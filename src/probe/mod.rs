@@ -5,8 +5,6 @@ pub mod postgres;
 pub mod question;
 mod redis;
 pub mod target;
-#[cfg(test)]
-pub mod testing;
 
 use crate::net::deadline::Deadline;
 use crate::net::readiness::Readiness;

@@ -252,3 +252,41 @@ impl StatusSet {
         self.0.iter().any(|range| range.contains(&status))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_http_does_not_allow_is_refused_before_it_is_sent() {
+        let validate = |method: &str, name: &str, value: &str| {
+            let expectation = Expectation {
+                method: method.to_owned(),
+                headers: vec![(name.to_owned(), value.to_owned())],
+                ..Expectation::default()
+            };
+            expectation.validate()
+        };
+        assert!(validate("GET", "X-Ok", "fine value").is_ok());
+        for (method, name) in [("G T", "X"), ("", "X"), ("GET", "X Y"), ("GET", "")] {
+            assert!(validate(method, name, "z").is_err(), "{method} {name}");
+        }
+        let injected = validate("GET", "X", "hunter2\r\nHost: evil");
+        assert!(injected.is_err_and(|failure| !failure.message.contains("hunter2")));
+    }
+
+    #[test]
+    fn statuses_are_read_as_sets() {
+        let set = StatusSet::parse(" 200-399,418  500\n").unwrap_or_else(|error| panic!("{error}"));
+        for status in [200, 399, 418, 500] {
+            assert!(set.contains(status), "{status}");
+        }
+        for status in [199, 400, 501] {
+            assert!(!set.contains(status), "{status}");
+        }
+        let bad = "- , 20 2000 099 399-200 200- -200 2xx +200 200-300-400";
+        for bad in bad.split(' ').chain(["", " "]) {
+            assert!(StatusSet::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+}

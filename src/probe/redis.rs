@@ -257,6 +257,3 @@ fn shows_secret(text: &str, url: &RedisUrl) -> bool {
     let password = url.password.as_deref().map(String::from_utf8_lossy);
     password.is_some_and(|password| !password.is_empty() && text.contains(password.as_ref()))
 }
-
-#[cfg(test)]
-mod tests;

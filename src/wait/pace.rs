@@ -81,3 +81,57 @@ impl Pauses {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_by_half_up_to_the_longest_and_are_a_second_where_asking_does_harm() {
+        let not_yet = Readiness::NotYet("connection refused".to_owned());
+        let mut pauses = Pauses::new(Duration::from_secs(1));
+        let mut expected = Duration::from_millis(50);
+        for _ in 0..20 {
+            let pause = pauses.after(&not_yet);
+            assert!(pause >= expected / 2 && pause <= expected, "{pause:?}");
+            expected = (expected * 3 / 2).min(Duration::from_secs(1));
+        }
+        let gentle = [
+            Readiness::Refused("wrong password".to_owned()),
+            Readiness::NotYet("can't resolve db: no such host".to_owned()),
+        ];
+        for answer in gentle {
+            for longest in [Duration::from_millis(10), Duration::from_secs(1)] {
+                let pause = Pauses::new(longest).after(&answer);
+                assert_eq!(pause, Duration::from_secs(1), "{answer:?}");
+            }
+            let mut pauses = Pauses::new(Duration::from_secs(20));
+            let longest = (0..20).map(|_| pauses.after(&answer)).max();
+            assert!(longest > Some(Duration::from_secs(9)), "{longest:?}");
+        }
+    }
+
+    #[test]
+    fn a_try_that_was_cut_off_is_followed_by_one_twice_as_long_up_to_what_is_left() {
+        let seconds = Duration::from_secs;
+        let mut tries = Tries::new(Some(seconds(60)));
+        let table = [(0, 5), (5, 10), (15, 20), (35, 25), (59, 5)];
+        for (elapsed, limit) in table {
+            let granted = tries.limit(seconds(elapsed));
+            assert_eq!(granted, seconds(limit), "after {elapsed} s");
+            tries.note(granted, granted);
+        }
+        tries.note(seconds(20), Duration::from_millis(3));
+        assert_eq!(tries.limit(seconds(1)), seconds(5), "after an answer");
+        assert_eq!(
+            Tries::new(Some(seconds(2))).limit(seconds(0)),
+            Duration::from_millis(1800)
+        );
+        let mut tries = Tries::new(None);
+        for _ in 0..20 {
+            let limit = tries.limit(seconds(0));
+            tries.note(limit, limit);
+        }
+        assert_eq!(tries.limit(seconds(0)), seconds(300));
+    }
+}

@@ -20,6 +20,7 @@ pub mod redis;
 pub mod releases;
 pub mod retries;
 pub mod server;
+pub mod table;
 pub mod terminal;
 pub mod tls;
 pub mod verdict;
@@ -32,9 +33,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub use postgres::Postgres;
-pub use process::{Ended, Finished, Process, Run};
+pub use process::{Ended, Finished, Process, Run, words};
 pub use redis::Redis;
 pub use server::Server;
+pub use table::{rows, unescaped};
 pub use terminal::Terminal;
 
 /// How long anything may take on a slow, shared machine before a test calls it a failure.
@@ -74,6 +76,15 @@ pub fn poll_until<T>(limit: Duration, mut question: impl FnMut() -> Option<T>) -
         }
         thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Runs `test` on all cases at once, so that together they take as long as the slowest.
+pub fn side_by_side<T: Send>(cases: impl IntoIterator<Item = T>, test: impl Fn(T) + Send + Sync) {
+    thread::scope(|scope| {
+        for case in cases {
+            scope.spawn(|| test(case));
+        }
+    });
 }
 
 /// The path of a program of the system, or a panic that says how to install it.

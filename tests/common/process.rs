@@ -75,6 +75,12 @@ impl Run {
         self
     }
 
+    /// The words of a line, as they stand between blanks or in quotes.
+    #[track_caller]
+    pub fn line(self, line: impl AsRef<str>) -> Self {
+        self.args(words(line.as_ref()))
+    }
+
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.environment
             .insert(name.as_ref().to_owned(), value.as_ref().to_owned());
@@ -221,6 +227,26 @@ impl Run {
     pub fn finish(self) -> Finished {
         self.start().wait()
     }
+}
+
+/// The words of a line: between blanks, or whole in `'…'` or `"…"`, where nothing is special.
+#[track_caller]
+pub fn words(line: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), None, None);
+    for c in line.chars() {
+        match (c, quote) {
+            (c, Some(open)) if c == open => quote = None,
+            ('\'' | '"', None) => {
+                quote = Some(c);
+                word.get_or_insert_with(String::new);
+            }
+            (c, None) if c.is_whitespace() => words.extend(word.take()),
+            (c, _) => word.get_or_insert_with(String::new).push(c),
+        }
+    }
+    assert!(quote.is_none(), "a quote is open: {line}");
+    words.extend(word);
+    words
 }
 
 /// Panics when PID namespaces can't be made here: the tests of an init mean nothing without them.

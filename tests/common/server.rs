@@ -67,6 +67,32 @@ impl Server {
         Self::start(until_closed)
     }
 
+    /// Says these bytes at once, whatever is asked, and then no more.
+    pub fn saying(bytes: impl Into<Vec<u8>>) -> Self {
+        let bytes = bytes.into();
+        Self::start(move |mut stream| {
+            let _ = stream.write_all(&bytes);
+            until_closed(stream);
+        })
+    }
+
+    /// Says these bytes one by one, whatever is asked, with a pause before each.
+    pub fn dripping_at_once(bytes: impl Into<Vec<u8>>, pause: Duration) -> Self {
+        let bytes = bytes.into();
+        Self::start(move |stream| drip(stream, &bytes, pause))
+    }
+
+    /// Reads a request, says `first`, and then `again` for as long as anybody listens.
+    pub fn endless(first: &'static str, again: &'static [u8], pause: Duration) -> Self {
+        Self::start(move |mut stream| {
+            head(&mut stream);
+            let _ = stream.write_all(first.as_bytes());
+            while stream.write_all(again).is_ok() {
+                thread::sleep(pause);
+            }
+        })
+    }
+
     /// Accepts and closes at once.
     pub fn closing() -> Self {
         Self::start(drop)
@@ -101,13 +127,7 @@ impl Server {
         let answer = answer.into();
         Self::start(move |mut stream| {
             head(&mut stream);
-            for byte in &answer {
-                thread::sleep(pause);
-                if stream.write_all(&[*byte]).is_err() {
-                    return;
-                }
-            }
-            until_closed(stream);
+            drip(stream, &answer, pause);
         })
     }
 
@@ -168,7 +188,7 @@ pub fn unused_port() -> u16 {
 }
 
 /// The head of a request, up to its empty line.
-pub fn head(stream: &mut TcpStream) -> String {
+pub fn head(stream: &mut impl Read) -> String {
     let mut bytes = Vec::new();
     let mut byte = [0];
     while !bytes.ends_with(b"\r\n\r\n") && matches!(stream.read(&mut byte), Ok(1)) {
@@ -180,4 +200,14 @@ pub fn head(stream: &mut TcpStream) -> String {
 fn until_closed(mut stream: TcpStream) {
     let mut buffer = [0; 1024];
     while matches!(stream.read(&mut buffer), Ok(1..)) {}
+}
+
+fn drip(mut stream: TcpStream, bytes: &[u8], pause: Duration) {
+    for byte in bytes {
+        thread::sleep(pause);
+        if stream.write_all(&[*byte]).is_err() {
+            return;
+        }
+    }
+    until_closed(stream);
 }

@@ -1,13 +1,8 @@
 //! Real applications under load, stopped and reloaded: portero's default cuts nothing of what can drain.
 //! `tests/stops/run` measures the whole table; here are those that install soon and show the difference.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::pedantic,
-    clippy::type_complexity,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
+#![allow(clippy::type_complexity)]
 // benches/stops.rs uses the rest of the modules.
 #![allow(dead_code)]
 

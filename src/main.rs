@@ -44,6 +44,9 @@ mod run;
 mod settings;
 mod supervise;
 mod sys;
+#[cfg(test)]
+#[path = "../tests/common/table.rs"]
+mod table;
 mod variables;
 mod wait;
 mod wording;

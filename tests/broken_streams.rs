@@ -2,7 +2,6 @@
 //! them as they are.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
-#![allow(clippy::type_complexity)]
 
 mod common;
 
@@ -10,7 +9,7 @@ use std::fs;
 use std::process::Stdio;
 
 use common::process::field;
-use common::{Run, Server, TempDir};
+use common::{Run, Server, TempDir, rows, side_by_side};
 use nix::sys::signal::Signal;
 
 /// Becomes what follows, with a stream (its number comes first) that is a pipe whose reader has gone. Python ignores
@@ -35,49 +34,23 @@ fn both_places() -> [Run; 2] {
 
 #[test]
 fn a_log_that_nobody_reads_ends_nothing_and_changes_no_exit_code() {
-    let table: [(&[&str], i32); 8] = [
-        (&["-v", "--", "sh", "-c", "exit 7"], 7),
-        // What runs before COMMAND has a lot to say.
-        (
-            &[
-                "-v",
-                "--wait",
-                "file:///etc/passwd",
-                "--no-lock",
-                "--migrate",
-                "true",
-                "--",
-                "sh",
-                "-c",
-                "exit 7",
-            ],
-            7,
-        ),
-        (&["--", "/no/such/command"], 127),
-        (&["--no-such-option"], 125),
-        (
-            &[
-                "--wait",
-                "file:///no/such",
-                "--wait-timeout",
-                "200ms",
-                "--",
-                "true",
-            ],
-            124,
-        ),
-        (&["wait", "--wait-timeout", "200ms", "file:///no/such"], 124),
-        (&["migrate", "--no-lock", "--", "sh", "-c", "exit 5"], 5),
-        (&["healthcheck", "file:///no/such"], 1),
-    ];
-    for (arguments, code) in table {
+    // What runs before COMMAND has a lot to say.
+    let table = "
+        7    -v -- sh -c 'exit 7'
+        7    -v --wait file:///etc/passwd --no-lock --migrate true -- sh -c 'exit 7'
+        127  -- /no/such/command
+        125  --no-such-option
+        124  --wait file:///no/such --wait-timeout 200ms -- true
+        124  wait --wait-timeout 200ms file:///no/such
+        5    migrate --no-lock -- sh -c 'exit 5'
+        1    healthcheck file:///no/such
+    ";
+    side_by_side(rows(table), |[code, line]| {
         for run in both_places() {
-            without_reader(run, "2")
-                .args(arguments)
-                .finish()
-                .assert_exit(code);
+            let finished = without_reader(run, "2").line(line).finish();
+            finished.assert_exit(code.parse().unwrap());
         }
-    }
+    });
     for arguments in [["--help", "--"], ["--version", "--"], ["--dry-run", "true"]] {
         without_reader(Run::portero(), "1")
             .args(arguments)
@@ -90,14 +63,7 @@ fn a_log_that_nobody_reads_ends_nothing_and_changes_no_exit_code() {
 fn command_has_the_default_sigpipe() {
     for run in both_places() {
         let finished = without_reader(run, "2")
-            .args([
-                "-v",
-                "--wait",
-                "file:///etc/passwd",
-                "--",
-                "cat",
-                "/proc/self/status",
-            ])
+            .line("-v --wait file:///etc/passwd -- cat /proc/self/status")
             .finish();
         finished.assert_exit(0);
         for set in ["SigPnd", "ShdPnd", "SigBlk", "SigIgn"] {

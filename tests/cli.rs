@@ -5,7 +5,8 @@
 
 mod common;
 
-use common::{Finished, Run, TempDir, portero};
+use common::table::pairs;
+use common::{Finished, Run, TempDir, portero, rows, unescaped, words};
 
 const ENVIRONMENT: &[&str] = &["secret", "default-port", "default", "expand-args"];
 const IDENTITY: &[&str] = &[
@@ -137,14 +138,14 @@ fn the_version_is_that_of_the_package() {
 }
 
 /// Runs portero with a COMMAND that leaves a mark; a usage error is one line, one code, and no mark.
-fn assert_refused(before: &[&str], environment: &[(&str, &str)]) -> Finished {
+fn assert_refused<T: AsRef<str>>(before: &[T], environment: &[(T, T)]) -> Finished {
     let directory = TempDir::new();
     let mark = directory.join("started");
-    let mut run = Run::portero().args(before).args(["--", "touch"]).arg(&mark);
-    for (name, value) in environment {
-        run = run.env(name, value);
-    }
-    let finished = run.finish();
+    let run = Run::portero().args(before.iter().map(AsRef::as_ref));
+    let run = environment.iter().fold(run, |run, (name, value)| {
+        run.env(name.as_ref(), value.as_ref())
+    });
+    let finished = run.args(["--", "touch"]).arg(&mark).finish();
     finished
         .assert_exit(125)
         .assert_one_error_line()
@@ -155,74 +156,49 @@ fn assert_refused(before: &[&str], environment: &[(&str, &str)]) -> Finished {
 
 #[test]
 fn a_usage_error_is_one_line_and_125_and_starts_nothing() {
-    type Case = (
-        &'static [&'static str],
-        &'static [(&'static str, &'static str)],
-        &'static str,
-    );
-    let table: &[Case] = &[
-        (&["--nope"], &[], "--nope"),
-        (&["--default-prt", "80"], &[], "--default-prt"),
-        (&["--default-port", "80a"], &[], "80a"),
-        (&["--default-port", "0"], &[], "0"),
-        (&["--default-port", "65536"], &[], "65536"),
-        (&["--default-port", "8000"], &[("PORT", "80a")], "80a"),
-        (&["--default-port", "8000"], &[("PORT", "-1")], "-1"),
-        (&[], &[("PORTERO_DEFAULT_PORT", "x9")], "x9"),
-        (&["--default", "NOEQUALS"], &[], "NOEQUALS"),
-        (&["--wait", "gopher://nowhere"], &[], "gopher"),
-        (&["--wait", "tcp://127.0.0.1"], &[], "127.0.0.1"),
-        (&["--wait", "tcp://127.0.0.1:99999"], &[], "99999"),
-        (&["--wait", "http://"], &[], "http://"),
-        (&["--wait", "NO_SUCH_VARIABLE"], &[], "NO_SUCH_VARIABLE"),
-        (&["--database", "postgres://[::1:5432/x"], &[], "database"),
-        (&["--database", "http://127.0.0.1:1/"], &[], "database"),
-        (&["--database", "DATABASE_URL"], &[], "DATABASE_URL"),
-        (&["--wait-timeout", "0"], &[], "none"),
-        (&["--wait-timeout", "5 s"], &[], "5 s"),
-        (&["--wait-timeout", "-1"], &[], "-1"),
-        (&["--wait-timeout", "soon"], &[], "soon"),
-        (&["--migrate", "true"], &[], "--database"),
-        (&["--no-lock", "--migrate", "true | cat"], &[], "sh -c"),
-        (&["--no-lock", "--migrate", "true; false"], &[], "sh -c"),
-        (&["--no-lock", "--migrate", "'open"], &[], "not closed"),
-        (&["--no-lock", "--migrate", "true && "], &[], "&&"),
-        (&["--log-level", "loud"], &[], "loud"),
-        (&["--wait", ""], &[], "--wait: it is empty"),
-        (&["--database", ""], &[], "--database: it is empty"),
-        (
-            &["--no-lock", "--migrate", ""],
-            &[],
-            "--migrate: it is empty",
-        ),
-        (&["--user", ""], &[], "--user: it is empty"),
-        (&["--skip", ""], &[], "--skip: it is empty"),
-        // Empty through a plain ${NAME}, which is not through :-.
-        (
-            &["--database", "${X}"],
-            &[("X", "")],
-            "--database: it is empty",
-        ),
-        (
-            &[],
-            &[("PORTERO_DATABASE", "${X}"), ("X", "")],
-            "PORTERO_DATABASE: it is empty",
-        ),
-        (
-            &["--stop-timeout", "${X}"],
-            &[("X", "")],
-            "--stop-timeout: it is empty",
-        ),
-        (&["--wait", "${X}"], &[("X", "")], "--wait: "),
-        (
-            &["--no-lock", "--migrate", "${X}"],
-            &[("X", "")],
-            "--migrate: the name of a program is empty",
-        ),
-        (&[], &[("PORTERO_EXPAND_ARGS", "maybe")], "maybe"),
-    ];
-    for (arguments, environment, named) in table {
-        assert_refused(arguments, environment).assert_stderr_contains(named);
+    let table = r#"
+        --nope  -  --nope
+        --default-prt 80         -           --default-prt
+        --default-port 80a       -           80a
+        --default-port 0         -           0
+        --default-port 65536     -           65536
+        --default-port 8000      PORT=80a    80a
+        --default-port 8000      PORT=-1     -1
+        -                        PORTERO_DEFAULT_PORT=x9  x9
+        --default NOEQUALS       -           NOEQUALS
+        --wait gopher://nowhere  -           gopher
+        --wait tcp://127.0.0.1   -           127.0.0.1
+        --wait tcp://127.0.0.1:99999         -  99999
+        --wait http://           -           http://
+        --wait NO_SUCH_VARIABLE  -           NO_SUCH_VARIABLE
+        --database postgres://[::1:5432/x    -  database
+        --database http://127.0.0.1:1/       -  database
+        --database DATABASE_URL  -           DATABASE_URL
+        --wait-timeout 0         -           none
+        --wait-timeout '5 s'     -           5 s
+        --wait-timeout -1        -           -1
+        --wait-timeout soon      -           soon
+        --migrate true           -           --database
+        --no-lock --migrate 'true | cat'     -  sh -c
+        --no-lock --migrate 'true; false'    -  sh -c
+        --no-lock --migrate "'open"        -  not closed
+        --no-lock --migrate 'true && '       -  &&
+        --log-level loud         -           loud
+        --wait ''                -           --wait: it is empty
+        --database ''            -           --database: it is empty
+        --no-lock --migrate ''   -           --migrate: it is empty
+        --user ''                -           --user: it is empty
+        --skip ''                -           --skip: it is empty
+        --database ${X}          X=          --database: it is empty
+        -          PORTERO_DATABASE=${X} X=  PORTERO_DATABASE: it is empty
+        --stop-timeout ${X}      X=          --stop-timeout: it is empty
+        --wait ${X}              X=          --wait: 
+        --no-lock --migrate ${X}  X=         --migrate: the name of a program is empty
+        -          PORTERO_EXPAND_ARGS=maybe  maybe
+    "#;
+    for [line, variables, named] in rows(table) {
+        let (words, variables) = (words(line), pairs(variables));
+        assert_refused(&words, &variables).assert_stderr_contains(named);
     }
 }
 
@@ -256,59 +232,33 @@ fn without_a_command_there_is_one_line_and_125() {
 
 #[test]
 fn the_other_commands_refuse_in_the_same_way() {
-    let table: [(&[&str], i32); 12] = [
-        (&["wait", ""], 125),
-        (&["wait", "127.0.0.1:1", ""], 125),
-        (&["healthcheck", ""], 1),
-        (&["wait", "--nope"], 125),
-        (&["wait"], 125),
-        (&["wait", "gopher://nowhere"], 125),
-        (&["migrate", "--nope"], 125),
-        (&["migrate", "--", "true"], 125),
-        (&["migrate", "--no-lock"], 125),
-        (&["healthcheck", "--nope"], 1),
-        (&["healthcheck", "--timeout", "0"], 1),
-        (&["healthcheck", "gopher://nowhere"], 1),
-    ];
-    for (arguments, code) in table {
-        Run::portero()
-            .args(arguments)
-            .finish()
-            .assert_exit(code)
-            .assert_one_line_of(if code == 1 {
-                "unhealthy: "
-            } else {
-                "portero: "
-            })
-            .assert_stdout("");
+    let lines = "wait ''|wait 127.0.0.1:1 ''|wait --nope|wait|wait gopher://nowhere|migrate --nope|\
+        migrate -- true|migrate --no-lock|healthcheck ''|healthcheck --nope|healthcheck --timeout 0|\
+        healthcheck gopher://nowhere";
+    for line in lines.split('|') {
+        let (code, prefix) = match line.starts_with("healthcheck") {
+            true => (1, "unhealthy: "),
+            false => (125, "portero: "),
+        };
+        let finished = Run::portero().line(line).finish();
+        finished.assert_exit(code).assert_stdout("");
+        finished.assert_one_line_of(prefix);
     }
 }
 
 #[test]
 fn what_follows_command_belongs_to_it() {
-    let table: [(&[&str], &str); 5] = [
-        (
-            &["echo", "--version", "--nope", "-h"],
-            "--version --nope -h\n",
-        ),
-        (&["--", "echo", "--", "x"], "-- x\n"),
-        (
-            &["--default-port", "80", "echo", "--default-port", "y"],
-            "--default-port y\n",
-        ),
-        (
-            &["--", "sh", "-c", "echo \"$0 $*\"", "wait", "healthcheck"],
-            "wait healthcheck\n",
-        ),
-        (&["echo", "wait"], "wait\n"),
-    ];
-    for (arguments, stdout) in table {
-        Run::portero()
-            .args(arguments)
-            .finish()
-            .assert_exit(0)
-            .assert_stdout(stdout)
-            .assert_stderr("");
+    let table = r#"
+        echo --version --nope -h                      --version --nope -h
+        -- echo -- x                                  -- x
+        --default-port 80 echo --default-port y       --default-port y
+        -- sh -c 'echo "$0 $*"' wait healthcheck      wait healthcheck
+        echo wait                                     wait
+    "#;
+    for [line, stdout] in rows(table) {
+        let finished = Run::portero().line(line).finish();
+        finished.assert_exit(0).assert_stderr("");
+        finished.assert_stdout(&format!("{stdout}\n"));
     }
 }
 
@@ -331,26 +281,19 @@ fn a_subcommand_after_two_hyphens_is_a_command() {
 
 #[test]
 fn the_command_line_wins_over_the_environment_and_an_empty_variable_is_none() {
-    let echo = ["--", "sh", "-c", "echo $PORT"];
-    let table: [(&[&str], &[(&str, &str)], &str); 4] = [
-        (
-            &["--default-port", "81"],
-            &[("PORTERO_DEFAULT_PORT", "82")],
-            "81\n",
-        ),
-        (&[], &[("PORTERO_DEFAULT_PORT", "82")], "82\n"),
-        (&[], &[("PORTERO_DEFAULT_PORT", "")], "\n"),
-        (&[], &[("PORTERO_DEFAULT", "A=7\nPORT=${A}1")], "71\n"),
-    ];
-    for (arguments, environment, stdout) in table {
-        let mut run = Run::portero().args(arguments).args(echo);
-        for (name, value) in environment {
-            run = run.env(name, value);
-        }
-        run.finish()
-            .assert_exit(0)
-            .assert_stdout(stdout)
-            .assert_stderr("");
+    let table = r"
+        --default-port 81  PORTERO_DEFAULT_PORT=82               81
+        -                  PORTERO_DEFAULT_PORT=82               82
+        -                  PORTERO_DEFAULT_PORT=                 -
+        -                  'PORTERO_DEFAULT=A=7\nPORT=${A}1'     71
+    ";
+    for [line, variables, stdout] in rows(table) {
+        let run = Run::portero().line(line);
+        let variables = pairs(&unescaped(variables)).into_iter();
+        let run = variables.fold(run, |run, (name, value)| run.env(name, value));
+        let finished = run.line("-- sh -c 'echo $PORT'").finish();
+        finished.assert_exit(0).assert_stderr("");
+        finished.assert_stdout(&format!("{stdout}\n"));
     }
 }
 
@@ -378,27 +321,12 @@ fn a_dry_run_prints_the_plan_without_passwords_and_starts_nothing() {
     let plan = Run::portero()
         .env("DATABASE_URL", "postgres://app:hunter2@db.internal/app")
         .line("--dry-run --default-port 8123 --expand-args --database DATABASE_URL")
-        .args([
-            "--wait",
-            "tcp://cache.internal:6379",
-            "--migrate",
-            "alembic upgrade head",
-            "--",
-            "touch",
-        ])
+        .line("--wait tcp://cache.internal:6379 --migrate 'alembic upgrade head' -- touch")
         .arg(&mark)
-        .arg("${PORT}")
-        .arg("${DATABASE_URL}")
+        .line("${PORT} ${DATABASE_URL}")
         .finish();
     plan.assert_exit(0).assert_never_says("hunter2");
-    for text in [
-        "8123",
-        "db.internal",
-        "***",
-        "cache.internal:6379",
-        "alembic",
-        "touch",
-    ] {
+    for text in "8123 db.internal *** cache.internal:6379 alembic touch".split(' ') {
         let said = plan.stdout.contains(text) || plan.stderr.contains(text);
         assert!(said, "the plan lacks {text}{plan}");
     }
@@ -413,103 +341,42 @@ fn each_option_does_what_it_says() {
     let secret = secret.to_str().unwrap();
     let owned = directory.file("owned", "");
     let owned = owned.to_str().unwrap();
-    let exit_5 = "exit 5";
-    // Options; the script that sh runs; its exit code and stdout when the option works.
-    let table: Vec<(Vec<&str>, &str, i32, &str)> = vec![
-        (
-            vec!["--secret", "TOKEN"],
-            "echo $TOKEN$TOKEN_FILE",
-            0,
-            "from-file\n",
-        ),
-        (
-            vec!["--user", "1000:1000", "--chown", owned],
-            "stat -c %u:%g $OWNED",
-            0,
-            "1000:1000\n",
-        ),
-        (
-            vec!["--user", "1000:1000", "--keep-cap", "net_bind_service"],
-            "grep CapAmb /proc/self/status",
-            0,
-            "CapAmb:\t0000000000000400\n",
-        ),
-        (
-            vec!["--user", "1000:1000", "--allow-new-privileges"],
-            "grep NoNewPrivs /proc/self/status",
-            0,
-            "NoNewPrivs:\t0\n",
-        ),
-        (
-            vec!["--require-non-root", "--user", "1000:1000"],
-            "id -u",
-            0,
-            "1000\n",
-        ),
-        (
-            vec![
-                "--only-for",
-                "postgres",
-                "--wait",
-                "tcp://127.0.0.1:1",
-                "--wait-timeout",
-                "300ms",
-            ],
-            exit_5,
-            5,
-            "",
-        ),
-        (
-            vec![
-                "--skip",
-                "wait",
-                "--wait",
-                "tcp://127.0.0.1:1",
-                "--wait-timeout",
-                "300ms",
-            ],
-            exit_5,
-            5,
-            "",
-        ),
-        (vec!["--map-exit", "5=6"], exit_5, 6, ""),
-        (
-            vec!["--map-signal", "TERM=USR1"],
-            "trap 'exit 9' USR1; trap 'exit 8' TERM; kill -TERM $PPID; while :; do :; done",
-            9,
-            "",
-        ),
-        (
-            vec!["--stop-timeout", "300ms"],
-            "trap '' TERM; kill -TERM $PPID; while :; do :; done",
-            137,
-            "",
-        ),
-        (
-            vec!["--stop-delay", "300ms"],
-            "trap 'exit 9' TERM; kill -TERM $PPID; while :; do :; done",
-            9,
-            "",
-        ),
-        (vec!["--exec"], "readlink /proc/$PPID/exe", 0, "itself"),
-        (vec!["--orphan-grace", "1s"], exit_5, 5, ""),
-        (vec!["--signal-group"], exit_5, 5, ""),
-    ];
-    for (options, script, code, stdout) in table {
+    // Options; the exit code when they work; the script that sh runs; its stdout then.
+    let table = r"
+        --secret TOKEN             0    echo $TOKEN$TOKEN_FILE  from-file
+        --user 1000:1000 --chown OWNED                      0  stat -c %u:%g $OWNED            1000:1000
+        --user 1000:1000 --keep-cap net_bind_service        0  grep CapAmb.*000400 /proc/self/status  CapAmb:\t0000000000000400
+        --user 1000:1000 --allow-new-privileges             0  grep -c NoNewPrivs:.0 /proc/self/status  1
+        --require-non-root --user 1000:1000                 0  id -u  1000
+        --only-for postgres --wait tcp://127.0.0.1:1 --wait-timeout 300ms  5  exit 5  -
+        --skip wait --wait tcp://127.0.0.1:1 --wait-timeout 300ms          5  exit 5  -
+        --map-exit 5=6             6    exit 5  -
+        --map-signal TERM=USR1     9
+        => trap 'exit 9' USR1; trap 'exit 8' TERM; kill -TERM $PPID; while :; do :; done
+        => -
+        --stop-timeout 300ms       137  trap '' TERM; kill -TERM $PPID; while :; do :; done  -
+        --stop-delay 300ms         9    trap 'exit 9' TERM; kill -TERM $PPID; while :; do :; done  -
+        --exec                     0    readlink /proc/$PPID/exe  PARENT
+        --orphan-grace 1s          5    exit 5  -
+        --signal-group             5    exit 5  -
+    ";
+    for [options, code, script, stdout] in rows(table) {
         let run = Run::portero()
             .env("TOKEN_FILE", secret)
             .env("OWNED", owned)
-            .args(&options)
+            .line(options.replace("OWNED", owned))
             .args(["--", "sh", "-c", script]);
         let finished = run.finish();
-        if options == ["--exec"] {
-            finished.assert_exit(0);
+        finished.assert_exit(code.parse().unwrap());
+        if stdout == "PARENT" {
+            let parent = finished.stdout.trim();
             assert!(
-                finished.stdout.trim() != portero().to_str().unwrap(),
+                parent != portero().to_str().unwrap(),
                 "portero is still there{finished}"
             );
         } else {
-            finished.assert_exit(code).assert_stdout(stdout);
+            let stdout = stdout.replace("\\t", "\t");
+            assert_eq!(finished.stdout.trim_end(), stdout, "{finished}");
         }
     }
 }
@@ -575,14 +442,7 @@ fn a_line_of_json_has_a_time_of_rfc_3339_and_what_applies() {
     );
 
     let mut process = Run::as_pid1()
-        .args([
-            "--log-format",
-            "json",
-            "--wait",
-            "file:///no/such",
-            "--",
-            "true",
-        ])
+        .line("--log-format json --wait file:///no/such -- true")
         .start();
     process.until_stderr("waiting for");
     process.signal(nix::sys::signal::Signal::SIGTERM);

@@ -8,12 +8,13 @@ mod common;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::chown;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use common::postgres::{PASSWORD, Postgres};
 use common::server::unused_port;
-use common::{DEADLINE, Finished, Process, Run, Server, TempDir, poll_until, tool};
+use common::{
+    DEADLINE, Finished, Process, Run, Server, TempDir, poll_until, rows, side_by_side, tool,
+};
 use nix::unistd::User;
 
 const LIMIT: Duration = Duration::from_secs(3);
@@ -28,11 +29,9 @@ fn wait(url: &str) -> Run {
 }
 
 /// Waits for each, side by side; each must end near its limit, or at once when it is ready.
-fn check(table: &[Row]) {
-    thread::scope(|scope| {
-        for (url, code, words) in table {
-            scope.spawn(|| check_one(wait(url), *code, words));
-        }
+fn check(table: Vec<Row>) {
+    side_by_side(table, |(url, code, words)| {
+        check_one(wait(&url), code, words)
     });
 }
 
@@ -92,79 +91,44 @@ fn what_a_server_refuses_is_told_from_what_it_can_not_do_yet() {
     ] {
         server.psql("postgres", sql);
     }
-    let app = |database: &str| server.url_with("app", "app-pass", database);
-    let postgres = server.url("postgres");
-    let without_password = postgres.replace(&format!(":{PASSWORD}"), "");
-    let missing = server.socket_directory().join("nowhere");
-    check(&[
-        (postgres.clone(), 0, "is ready after"),
-        (app("postgres"), 0, "is ready after"),
-        (
-            server.url_with("postgres", "wr0ng", "postgres"),
-            125,
-            "password authentication failed for user \"postgres\" (28P01)",
-        ),
-        (server.url_with("nobody", "wr0ng", "shop"), 125, "(28P01)"),
-        (
-            without_password,
-            125,
-            "the server asks for a password, and none is given (URL, PGPASSWORD, ~/.pgpass)",
-        ),
-        (
-            app("nothing"),
-            125,
-            "database \"nothing\" does not exist (3D000)",
-        ),
-        (
-            app("private"),
-            125,
-            "permission denied for database \"private\" (42501)",
-        ),
-        (
-            server.url("locked"),
-            125,
-            "database \"locked\" is not currently accepting connections (55000)",
-        ),
-        (
-            server.url_with("rejected", "x", "postgres"),
-            125,
-            "pg_hba.conf rejects connection for host \"127.0.0.1\", user \"rejected\"",
-        ),
-        (
-            server.url_with("few", "app-pass", "postgres"),
-            124,
-            "too many connections for role \"few\" (53300)",
-        ),
-        (
-            server.url_with("closed", "app-pass", "postgres"),
-            125,
-            "role \"closed\" is not permitted to log in (28000)",
-        ),
-        (
-            format!("{postgres}?options=-c%20nonsense%3D1"),
-            125,
-            "unrecognized configuration parameter \"nonsense\" (42704)",
-        ),
-        (
-            format!("{postgres}?target_session_attrs=standby"),
-            124,
-            "the server is not a standby",
-        ),
-        (
-            format!("postgres://postgres@/postgres?host={}", missing.display()),
-            124,
-            "nowhere/.s.PGSQL.5432: no such file or directory (ENOENT)",
-        ),
-        (
-            format!(
-                "postgres://postgres@/postgres?host={}&port={}",
-                server.socket_directory().display(),
-                server.port()
-            ),
-            0,
-            "is ready after",
-        ),
-    ]);
+    let table = r#"
+        postgres:PASSWORD@HOST/postgres  0    is ready after
+        app:app-pass@HOST/postgres       0    is ready after
+        postgres:wr0ng@HOST/postgres     125  password authentication failed for user "postgres" (28P01)
+        nobody:wr0ng@HOST/shop           125  (28P01)
+        postgres@HOST/postgres           125
+        => the server asks for a password, and none is given (URL, PGPASSWORD, ~/.pgpass)
+        app:app-pass@HOST/nothing        125  database "nothing" does not exist (3D000)
+        app:app-pass@HOST/private        125  permission denied for database "private" (42501)
+        postgres:PASSWORD@HOST/locked    125
+        => database "locked" is not currently accepting connections (55000)
+        rejected:x@HOST/postgres         125
+        => pg_hba.conf rejects connection for host "127.0.0.1", user "rejected"
+        few:app-pass@HOST/postgres       124  too many connections for role "few" (53300)
+        closed:app-pass@HOST/postgres    125  role "closed" is not permitted to log in (28000)
+        postgres:PASSWORD@HOST/postgres?options=-c%20nonsense%3D1  125
+        => unrecognized configuration parameter "nonsense" (42704)
+        postgres:PASSWORD@HOST/postgres?target_session_attrs=standby  124  the server is not a standby
+        postgres@/postgres?host=SOCKET/nowhere     124
+        => nowhere/.s.PGSQL.5432: no such file or directory (ENOENT)
+        postgres@/postgres?host=SOCKET&port=PORT  0  is ready after
+    "#;
+    let (port, directory) = (server.port().to_string(), server.socket_directory());
+    check(table_of(table, |url| {
+        url.replace("HOST", &format!("127.0.0.1:{port}"))
+            .replace("SOCKET", directory.to_str().unwrap())
+            .replace("PORT", &port)
+    }));
+}
+
+/// Rows of what follows `postgres://`, the code and the words.
+fn table_of(table: &'static str, url: impl Fn(String) -> String) -> Vec<Row> {
+    let row = |[rest, code, words]: [&'static str; 3]| {
+        let rest = rest.replace("PASSWORD", PASSWORD);
+        let url = url(format!("postgres://{rest}"));
+        (url, code.parse().unwrap(), words)
+    };
+    rows(table).map(row).collect()
 }
 
 #[test]
@@ -200,41 +164,25 @@ fn a_server_that_recovers_is_not_ready_yet_and_a_replica_is_only_when_it_is_want
     replica.make_standby();
     replica.launch();
     let primary = Postgres::start();
-    let replica_url = replica.url("postgres");
-    let both = format!(
-        "postgres://postgres:{PASSWORD}@127.0.0.1:{},127.0.0.1:{}/postgres",
-        replica.port(),
-        primary.port()
-    );
-    check(&[
-        (recovering.url("postgres"), 124, "(57P03)"),
-        (replica_url.clone(), 0, "is ready after"),
-        (
-            format!("{replica_url}?target_session_attrs=read-write"),
-            124,
-            "the session is read-only",
-        ),
-        (
-            format!("{replica_url}?target_session_attrs=primary"),
-            124,
-            "the server is a standby",
-        ),
-        (
-            format!("{replica_url}?target_session_attrs=read-only"),
-            0,
-            "is ready after",
-        ),
-        (
-            format!("{both}?target_session_attrs=read-write"),
-            0,
-            "is ready after",
-        ),
-        (
-            format!("{both}?target_session_attrs=prefer-standby"),
-            0,
-            "is ready after",
-        ),
-    ]);
+    let table = "
+        postgres:PASSWORD@RECOVERING/postgres                                      124  (57P03)
+        postgres:PASSWORD@REPLICA/postgres                                         0    is ready after
+        postgres:PASSWORD@REPLICA/postgres?target_session_attrs=read-write         124  the session is read-only
+        postgres:PASSWORD@REPLICA/postgres?target_session_attrs=primary            124  the server is a standby
+        postgres:PASSWORD@REPLICA/postgres?target_session_attrs=read-only          0    is ready after
+        postgres:PASSWORD@REPLICA,MAIN/postgres?target_session_attrs=read-write      0  is ready after
+        postgres:PASSWORD@REPLICA,MAIN/postgres?target_session_attrs=prefer-standby  0  is ready after
+    ";
+    let servers = [
+        ("RECOVERING", &recovering),
+        ("REPLICA", &replica),
+        ("MAIN", &primary),
+    ];
+    check(table_of(table, |url| {
+        servers.iter().fold(url, |url, (name, server)| {
+            url.replace(name, &format!("127.0.0.1:{}", server.port()))
+        })
+    }));
 }
 
 #[test]
@@ -259,30 +207,26 @@ fn what_answers_and_is_not_postgresql_is_named() {
     };
     let refused = format!("postgres://u:{PASSWORD}@127.0.0.1:{}/d", unused_port());
     let mut table = vec![(refused, 124, "connection refused (ECONNREFUSED)")];
-    for mode in ["disable", "prefer", "require"] {
-        table.push((
-            url(&silent, mode),
-            124,
-            "it accepts the connection and does not answer in time (ETIMEDOUT)",
-        ));
-        table.push((
-            url(&closing, mode),
-            124,
-            "the server ended the connection (EOF)",
-        ));
-        table.push((
-            url(&http, mode),
+    let silence = "it accepts the connection and does not answer in time (ETIMEDOUT)";
+    for (server, code, words) in [
+        (&silent, 124, silence),
+        (&closing, 124, "the server ended the connection (EOF)"),
+        (
+            &http,
             125,
             "is not PostgreSQL, it says \"HTTP/1.1 400 Bad Request\"",
-        ));
-        table.push((
-            url(&ssh, mode),
+        ),
+        (
+            &ssh,
             125,
             "is not PostgreSQL, it says \"SSH-2.0-OpenSSH_9.2\"",
-        ));
-        table.push((url(&mysql, mode), 125, "is not PostgreSQL"));
+        ),
+        (&mysql, 125, "is not PostgreSQL"),
+    ] {
+        let modes = ["disable", "prefer", "require"];
+        table.extend(modes.map(|mode| (url(server, mode), code, words)));
     }
-    check(&table);
+    check(table);
 }
 
 #[test]
@@ -369,13 +313,6 @@ impl PgBouncer {
             _process: process,
         }
     }
-
-    fn url(&self, user: &str, password: &str, database: &str) -> String {
-        format!(
-            "postgres://{user}:{password}@127.0.0.1:{}/{database}",
-            self.port
-        )
-    }
 }
 
 #[test]
@@ -387,57 +324,30 @@ fn through_pgbouncer_the_two_kinds_are_told_apart_too() {
         let pooler = PgBouncer::start(server.port(), mode, "");
         let full = PgBouncer::start(server.port(), mode, "max_client_conn = 0");
         let orphan = PgBouncer::start(down, mode, "");
-        check(&[
-            (
-                pooler.url("postgres", PASSWORD, "postgres"),
-                0,
-                "is ready after",
-            ),
-            (
-                pooler.url("postgres", PASSWORD, "only"),
-                0,
-                "is ready after",
-            ),
-            (
-                pooler.url("postgres", "wr0ng", "postgres"),
-                125,
-                "SASL authentication failed (08P01)",
-            ),
-            (
-                pooler.url("nobody", "wr0ng", "postgres"),
-                125,
-                "SASL authentication failed (08P01)",
-            ),
-            (
-                pooler.url("stale", "app-pass", "postgres"),
-                125,
-                "password authentication failed for user \"stale\" (08P01)",
-            ),
-            (
-                pooler.url("postgres", PASSWORD, "nothing"),
-                125,
-                "database \"nothing\" does not exist",
-            ),
-            (
-                pooler.url("postgres", PASSWORD, "postgres?sslmode=require"),
-                125,
-                "server does not support TLS",
-            ),
-            (
-                pooler.url("postgres", PASSWORD, "postgres?options=-c%20nonsense%3D1"),
-                125,
-                "unsupported startup parameter: options (08P01)",
-            ),
-            (
-                full.url("postgres", PASSWORD, "postgres"),
-                124,
-                "no more connections allowed (max_client_conn) (08P01)",
-            ),
-            (
-                orphan.url("postgres", PASSWORD, "postgres"),
-                124,
-                "it accepts the connection and does not answer in time (ETIMEDOUT)",
-            ),
-        ]);
+        let table = r#"
+            pooler  postgres:PASSWORD  postgres  0    is ready after
+            pooler  postgres:PASSWORD  only      0    is ready after
+            pooler  postgres:wr0ng     postgres  125  SASL authentication failed (08P01)
+            pooler  nobody:wr0ng       postgres  125  SASL authentication failed (08P01)
+            pooler  stale:app-pass     postgres  125  password authentication failed for user "stale" (08P01)
+            pooler  postgres:PASSWORD  nothing   125  database "nothing" does not exist
+            pooler  postgres:PASSWORD  postgres?sslmode=require  125  server does not support TLS
+            pooler  postgres:PASSWORD  postgres?options=-c%20nonsense%3D1  125
+            => unsupported startup parameter: options (08P01)
+            full    postgres:PASSWORD  postgres  124  no more connections allowed (max_client_conn) (08P01)
+            orphan  postgres:PASSWORD  postgres  124
+            => it accepts the connection and does not answer in time (ETIMEDOUT)
+        "#;
+        let table = rows(table).map(|[at, login, database, code, words]| {
+            let pooler = match at {
+                "full" => &full,
+                "orphan" => &orphan,
+                _ => &pooler,
+            };
+            let login = login.replace("PASSWORD", PASSWORD);
+            let url = format!("postgres://{login}@127.0.0.1:{}/{database}", pooler.port);
+            (url, code.parse().unwrap(), words)
+        });
+        check(table.collect());
     }
 }

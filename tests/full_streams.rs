@@ -1,7 +1,6 @@
 //! A log that nobody reads, full to the brim: what is due is done in its time, and the line is what is lost.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
-#![allow(clippy::type_complexity)]
 
 mod common;
 
@@ -10,7 +9,10 @@ use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{DEADLINE, Ended, Postgres, Process, Run, TempDir, Terminal, poll_until, portero};
+use common::{
+    DEADLINE, Ended, Postgres, Process, Run, TempDir, Terminal, poll_until, portero, rows,
+    side_by_side, words,
+};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, pipe, write};
@@ -44,88 +46,40 @@ fn unread(run: Run, kind: &str) -> Run {
     run.via(["python3", "-c", FULL, kind])
 }
 
-/// What ends by itself: arguments and exit code.
-const ENDS: [(&[&str], i32); 9] = [
-    (&["--", "sh", "-c", "exit 7"], 7),
-    (
-        &[
-            "--wait",
-            "file:///etc/passwd",
-            "--no-lock",
-            "--migrate",
-            "true",
-            "--",
-            "sh",
-            "-c",
-            "exit 7",
-        ],
-        7,
-    ),
-    (&["--", "/no/such/command"], 127),
-    (
-        &[
-            "--wait",
-            "file:///no/such",
-            "--wait-timeout",
-            "200ms",
-            "--",
-            "true",
-        ],
-        124,
-    ),
-    (
-        &["--no-lock", "--migrate", "sh -c 'exit 5'", "--", "true"],
-        5,
-    ),
-    // Something is left that listens to nothing.
-    (
-        &[
-            "--orphan-grace",
-            "200ms",
-            "--",
-            "sh",
-            "-c",
-            "(trap '' TERM; setsid sleep 1000) & exit 6",
-        ],
-        6,
-    ),
-    (&["wait", "--wait-timeout", "200ms", "file:///no/such"], 124),
-    (&["healthcheck", "file:///no/such"], 1),
-    (&["healthcheck", "file:///etc/passwd"], 0),
-];
+/// What ends by itself: exit code and arguments. In one, something is left that listens to nothing.
+const ENDS: &str = r#"
+    7    -- sh -c 'exit 7'
+    7    --wait file:///etc/passwd --no-lock --migrate true -- sh -c 'exit 7'
+    127  -- /no/such/command
+    124  --wait file:///no/such --wait-timeout 200ms -- true
+    5    --no-lock --migrate "sh -c 'exit 5'" -- true
+    6    --orphan-grace 200ms -- sh -c "(trap '' TERM; setsid sleep 1000) & exit 6"
+    124  wait --wait-timeout 200ms file:///no/such
+    1    healthcheck file:///no/such
+    0    healthcheck file:///etc/passwd
+"#;
 
 /// The same with a lot to say, in both formats.
-fn talkative(arguments: &[&str]) -> Vec<Vec<String>> {
-    let options: [&[&str]; 2] = [&["-v"], &["-v", "--log-format", "json"]];
-    let with = |options: &&[&str]| {
-        let command = matches!(arguments[0], "wait" | "migrate" | "healthcheck");
-        let (head, tail) = arguments.split_at(usize::from(command));
-        let words = head.iter().chain(*options).chain(tail);
-        words.map(|word| (*word).to_owned()).collect()
-    };
-    options.iter().map(with).collect()
+fn talkative(line: &str) -> [Vec<String>; 2] {
+    ["-v", "-v --log-format json"].map(|options| {
+        let mut line = words(line);
+        let is_command = matches!(line[0].as_str(), "wait" | "migrate" | "healthcheck");
+        let at = usize::from(is_command);
+        line.splice(at..at, words(options));
+        line
+    })
 }
 
 #[test]
 fn what_is_due_is_done_although_nobody_reads() {
-    std::thread::scope(|scope| {
-        for (arguments, code) in ENDS {
-            for (line, kinds) in talkative(arguments)
-                .into_iter()
-                .zip([["own", "socket"], ["foreign", "own"]])
-            {
-                scope.spawn(move || {
-                    let line = &line;
-                    unread(Run::as_pid1(), kinds[0])
-                        .args(line)
-                        .finish()
-                        .assert_exit(code);
-                    unread(Run::portero(), kinds[1])
-                        .args(line)
-                        .finish()
-                        .assert_exit(code);
-                });
-            }
+    let lines = rows(ENDS).flat_map(|[code, line]| {
+        let kinds = [["own", "socket"], ["foreign", "own"]];
+        let lines = talkative(line).into_iter().zip(kinds);
+        lines.map(move |(line, kinds)| (code.parse().unwrap(), line, kinds))
+    });
+    side_by_side(lines, |(code, line, kinds): (i32, _, _)| {
+        for (run, kind) in [Run::as_pid1(), Run::portero()].into_iter().zip(kinds) {
+            unread(run, kind).args(&line).finish().assert_exit(code);
         }
     });
 }
@@ -144,43 +98,34 @@ const SOON: Duration = Duration::from_secs(10);
 
 #[test]
 fn a_stop_is_obeyed_although_nobody_reads() {
-    let deaf = "trap '' TERM; echo ready; while :; do sleep 0.1; done";
-    let table: [(&[&str], i32); 4] = [
-        (&["--stop-timeout", "200ms", "--", "sh", "-c", deaf], 137),
-        (
-            &[
-                "--no-lock",
-                "--stop-timeout",
-                "200ms",
-                "--migrate",
-                "sh -c \"trap '' TERM; echo ready; while :; do sleep 0.1; done\"",
-                "--",
-                "true",
-            ],
-            143,
-        ),
-        (&["--wait", "file:///no/such", "--", "true"], 143),
-        (&["wait", "file:///no/such"], 143),
-    ];
-    for (arguments, code) in table {
-        for (line, kind) in talkative(arguments).into_iter().zip(["own", "foreign"]) {
-            let process = unread(Run::as_pid1(), kind).args(&line).start();
-            let waits = line.iter().any(|word| word == "file:///no/such");
-            let (ended, took) = stopped(process, |process| {
-                if waits {
-                    process.until_executed(portero());
-                    // Somewhere among its first lines.
-                    std::thread::sleep(Duration::from_millis(300));
-                } else {
-                    process.until_stdout("ready");
-                }
-            });
-            assert!(
-                ended == Ended::Code(code) && took < SOON,
-                "{line:?}: {ended:?} {took:?}"
-            );
-        }
-    }
+    let table = r#"
+        137  --stop-timeout 200ms -- sh -c "trap '' TERM; echo ready; while :; do sleep 0.1; done"
+        143  --no-lock --stop-timeout 200ms --migrate SCRIPT -- true
+        143  --wait file:///no/such -- true
+        143  wait file:///no/such
+    "#;
+    let script = "sh -c \"trap '' TERM; echo ready; while :; do sleep 0.1; done\"";
+    let lines = rows(table).flat_map(|[code, line]| {
+        let lines = talkative(line).into_iter().zip(["own", "foreign"]);
+        lines.map(move |(line, kind)| (code.parse().unwrap(), line, kind))
+    });
+    side_by_side(lines, |(code, mut line, kind): (i32, Vec<String>, _)| {
+        let migrate = line.iter_mut().find(|word| *word == "SCRIPT");
+        migrate.into_iter().for_each(|word| *word = script.into());
+        let process = unread(Run::as_pid1(), kind).args(&line).start();
+        let waits = line.iter().any(|word| word == "file:///no/such");
+        let (ended, took) = stopped(process, |process| {
+            if waits {
+                process.until_executed(portero());
+                // Somewhere among its first lines.
+                std::thread::sleep(Duration::from_millis(300));
+            } else {
+                process.until_stdout("ready");
+            }
+        });
+        let ended_well = ended == Ended::Code(code) && took < SOON;
+        assert!(ended_well, "{line:?}: {ended:?} {took:?}");
+    });
 }
 
 #[test]
@@ -203,15 +148,8 @@ fn a_migration_whose_lock_is_lost_is_ended_although_nobody_reads() {
 
 #[test]
 fn a_terminal_that_is_held_up_holds_up_nobody() {
-    let mut terminal = Terminal::start(Run::as_pid1().args([
-        "-v",
-        "--wait",
-        "file:///no/such",
-        "--wait-timeout",
-        "1s",
-        "--",
-        "true",
-    ]));
+    let line = "-v --wait file:///no/such --wait-timeout 1s -- true";
+    let mut terminal = Terminal::start(Run::as_pid1().line(line));
     terminal.expect("waiting for", DEADLINE);
     // Ctrl-S.
     terminal.send("\x13");
@@ -229,17 +167,11 @@ fn full_pipe() -> (OwnedFd, OwnedFd) {
 
 #[test]
 fn the_first_line_that_has_room_again_says_how_many_were_lost() {
-    for format in ["text", "json"] {
+    side_by_side(["text", "json"], |format| {
         let (reader, writer) = full_pipe();
         let mut child = Command::new(portero())
-            .args([
-                "wait",
-                "--log-format",
-                format,
-                "--wait-timeout",
-                "none",
-                "file:///no/such",
-            ])
+            .args(["wait", "--log-format", format, "--wait-timeout"])
+            .args(["none", "file:///no/such"])
             .env_clear()
             .stdin(Stdio::null())
             .stderr(writer)
@@ -271,5 +203,5 @@ fn the_first_line_that_has_room_again_says_how_many_were_lost() {
             !text.contains("lost: nobody read them\nportero: waiting"),
             "{text}"
         );
-    }
+    });
 }

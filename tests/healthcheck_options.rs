@@ -1,7 +1,6 @@
 //! The health check's options and variables, what it shares with `run`, and who it runs as.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
-#![allow(clippy::type_complexity)]
 
 mod common;
 
@@ -14,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use common::postgres::PASSWORD;
 use common::server::http_answer;
-use common::{DEADLINE, Postgres, Run, Server, TempDir, poll_until, tool};
+use common::table::pairs;
+use common::{DEADLINE, Postgres, Run, Server, TempDir, poll_until, rows, tool, unescaped};
 use nix::sys::socket::{getsockopt, sockopt};
 
 fn healthcheck() -> Run {
@@ -25,91 +25,36 @@ fn healthcheck() -> Run {
 fn every_option_has_a_variable_that_does_the_same_and_the_option_wins() {
     let server = Server::http(418, "all is well\n");
     let url = format!("http://{}/", server.address());
-    let port = server.port().to_string();
-    let teapot = ("PORTERO_HEALTH_STATUS", "418");
-    let table: [(&[&str], &[(&str, &str)], i32, &str); 13] = [
-        (&[], &[("PORTERO_HEALTH_TARGET", &url), teapot], 0, "GET / "),
-        (
-            &[],
-            &[("PORTERO_HEALTH_PORT", &port), teapot],
-            0,
-            "GET /health ",
-        ),
-        (
-            &[],
-            &[
-                ("PORTERO_HEALTH_PORT", &port),
-                ("PORTERO_HEALTH_PATH", "/up?deep=1"),
-                teapot,
-            ],
-            0,
-            "GET /up?deep=1 ",
-        ),
-        (
-            &[&url],
-            &[("PORTERO_HEALTH_METHOD", "HEAD"), teapot],
-            0,
-            "HEAD / ",
-        ),
-        (
-            &[&url],
-            &[
-                ("PORTERO_HEALTH_HEADER", "X-A: 1\nHost: shop.example.com"),
-                teapot,
-            ],
-            0,
-            "host: shop.example.com\r\n",
-        ),
-        (
-            &[&url],
-            &[("PORTERO_HEALTH_CONTAINS", "is well"), teapot],
-            0,
-            "",
-        ),
-        (
-            &[&url],
-            &[("PORTERO_HEALTH_CONTAINS", "is ill"), teapot],
-            1,
-            "",
-        ),
-        (
-            &[&url],
-            &[("PORTERO_HEALTH_STATUS", "200-299, 400-499")],
-            0,
-            "",
-        ),
-        (&[&url], &[], 1, ""),
-        (&[&url, "--status", "200"], &[teapot], 1, ""),
-        (
-            &[&url, "--status", "418"],
-            &[("PORTERO_HEALTH_STATUS", "200")],
-            0,
-            "",
-        ),
-        (
-            &[&url, "--method", "OPTIONS"],
-            &[("PORTERO_HEALTH_METHOD", "HEAD"), teapot],
-            0,
-            "OPTIONS / ",
-        ),
-        (
-            &[&url, "--header", "X-B: 2"],
-            &[("PORTERO_HEALTH_HEADER", "X-A: 1"), teapot],
-            0,
-            "x-b: 2\r\n",
-        ),
-    ];
-    for (options, variables, code, request) in table {
-        let run = variables
-            .iter()
-            .fold(healthcheck().args(options), |run, (name, value)| {
-                run.env(name, value)
-            });
+    // Options, variables, exit code, and what the request has.
+    let table = r"
+        -        STATUS=418 TARGET=URL                           0  GET /
+        -        STATUS=418 PORT=PORT                            0  GET /health
+        -        STATUS=418 PORT=PORT PATH=/up?deep=1            0  GET /up?deep=1
+        URL      STATUS=418 METHOD=HEAD                          0  HEAD /
+        URL      STATUS=418 'HEADER=X-A: 1\nHost: shop.example'  0  host: shop.example\r\n
+        URL      STATUS=418 'CONTAINS=is well'                   0  -
+        URL      STATUS=418 'CONTAINS=is ill'                    1  -
+        URL      'STATUS=200-299, 400-499'                       0  -
+        URL      -                                               1  -
+        URL --status 200           STATUS=418                    1  -
+        URL --status 418           STATUS=200                    0  -
+        URL --method OPTIONS       STATUS=418 METHOD=HEAD        0  OPTIONS /
+        URL --header 'X-B: 2'      STATUS=418 'HEADER=X-A: 1'    0  x-b: 2\r\n
+    ";
+    for [options, variables, code, request] in rows(table) {
+        let run = healthcheck().line(options.replace("URL", &url));
+        let variables = unescaped(variables).replace("URL", &url);
+        let variables = variables.replace("=PORT", &format!("={}", server.port()));
+        let variables = pairs(&variables).into_iter();
+        let run = variables.fold(run, |run, (name, value)| {
+            run.env(format!("PORTERO_HEALTH_{name}"), value)
+        });
         let finished = run.finish();
-        finished.assert_exit(code);
+        finished.assert_exit(code.parse().unwrap());
         let head = server.requests().last().cloned().unwrap_or_default();
+        let request = unescaped(request).to_lowercase();
         assert!(
-            head.to_lowercase().contains(&request.to_lowercase()),
+            head.to_lowercase().contains(&request),
             "no {request:?} in {head:?}{finished}"
         );
     }

@@ -259,13 +259,7 @@ fn no_warning_no_error_and_no_dry_run_shows_what_may_be_a_password_in_a_command(
 
 #[test]
 fn a_default_whose_name_says_password_is_not_shown_in_a_dry_run() {
-    for name in [
-        "DB_PASSWORD",
-        "db_passwd",
-        "API_KEY",
-        "AUTH_TOKEN",
-        "CLIENT_SECRET",
-    ] {
+    for name in "DB_PASSWORD db_passwd API_KEY AUTH_TOKEN CLIENT_SECRET".split(' ') {
         let default = format!("{name}=hunter2");
         Run::portero()
             .line("--dry-run --default")

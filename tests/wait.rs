@@ -42,13 +42,9 @@ fn the_urls_of_applications_are_understood() {
     let server = Postgres::options().tls().start();
     let rest = server.url("postgres");
     let rest = rest.strip_prefix("postgres://").unwrap();
-    for scheme in [
-        "postgres",
-        "postgresql",
-        "postgresql+asyncpg",
-        "postgresql+psycopg2",
-        "postgresql+psycopg",
-    ] {
+    for scheme in
+        "postgres postgresql postgresql+asyncpg postgresql+psycopg2 postgresql+psycopg".split(' ')
+    {
         let url = format!("{scheme}://{rest}");
         Run::portero()
             .args(["wait", "--wait-timeout", "10s", "DATABASE_URL"])

@@ -33,10 +33,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub use postgres::Postgres;
-pub use process::{Ended, Finished, Process, Run, words};
+pub use process::{Ended, Finished, Process, Run};
 pub use redis::Redis;
 pub use server::Server;
-pub use table::{rows, unescaped};
+pub use table::{rows, words};
 pub use terminal::Terminal;
 
 /// How long anything may take on a slow, shared machine before a test calls it a failure.
@@ -76,6 +76,15 @@ pub fn poll_until<T>(limit: Duration, mut question: impl FnMut() -> Option<T>) -
         }
         thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// With the bytes that `\r`, `\n` and `\0` stand for.
+pub fn unescaped(text: &str) -> String {
+    let escapes = [("\\r", "\r"), ("\\n", "\n"), ("\\0", "\0")];
+    let text = text.to_owned();
+    escapes
+        .iter()
+        .fold(text, |text, (escape, byte)| text.replace(escape, byte))
 }
 
 /// Runs `test` on all cases at once, so that together they take as long as the slowest.

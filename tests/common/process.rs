@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::{DEADLINE, poll_until, portero, tool};
+use super::{DEADLINE, poll_until, portero, tool, words};
 
 /// A command that is about to be started. It gets an empty environment but for `PATH`.
 #[derive(Clone, Debug)]
@@ -227,26 +227,6 @@ impl Run {
     pub fn finish(self) -> Finished {
         self.start().wait()
     }
-}
-
-/// The words of a line: between blanks, or whole in `'…'` or `"…"`, where nothing is special.
-#[track_caller]
-pub fn words(line: &str) -> Vec<String> {
-    let (mut words, mut word, mut quote) = (Vec::new(), None, None);
-    for c in line.chars() {
-        match (c, quote) {
-            (c, Some(open)) if c == open => quote = None,
-            ('\'' | '"', None) => {
-                quote = Some(c);
-                word.get_or_insert_with(String::new);
-            }
-            (c, None) if c.is_whitespace() => words.extend(word.take()),
-            (c, _) => word.get_or_insert_with(String::new).push(c),
-        }
-    }
-    assert!(quote.is_none(), "a quote is open: {line}");
-    words.extend(word);
-    words
 }
 
 /// Panics when PID namespaces can't be made here: the tests of an init mean nothing without them.

@@ -29,10 +29,7 @@ fn portero(arguments: &[&str]) -> Run {
 #[test]
 fn it_starts() {
     let version = format!("portero {}\n", env!("CARGO_PKG_VERSION"));
-    portero(&["--version"])
-        .finish()
-        .assert_exit(0)
-        .assert_stdout(&version);
+    portero(&["--version"]).exits(0).assert_stdout(&version);
 }
 
 #[test]
@@ -44,7 +41,7 @@ fn it_runs_command_and_passes_its_exit_code_on() {
         (&["--", "/etc/passwd"], 126),
         (&["--nope", "--", "true"], 125),
     ] {
-        portero(arguments).finish().assert_exit(code);
+        portero(arguments).exits(code);
     }
 }
 
@@ -58,15 +55,15 @@ fn as_pid_1_it_reaps_orphans_and_forwards_signals() {
     process.until(|process| process.stdout().contains("ready"), "ready");
     assert!(process.stdout().contains("reaped"), "{process}");
     process.signal(nix::sys::signal::Signal::SIGTERM);
-    process.wait().assert_exit(9);
+    process.exits(9);
 }
 
 #[test]
 fn it_probes() {
     let server = Server::http(200, "well");
     let target = format!("http://{}/", server.address());
-    portero(&["healthcheck", &target]).finish().assert_exit(0);
+    portero(&["healthcheck", &target]).exits(0);
     let ill = Server::http(500, "ill");
     let target = format!("http://{}/", ill.address());
-    portero(&["healthcheck", &target]).finish().assert_exit(1);
+    portero(&["healthcheck", &target]).exits(1);
 }

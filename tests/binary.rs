@@ -30,13 +30,11 @@ fn it_runs() {
     let version = format!("portero {}\n", env!("CARGO_PKG_VERSION"));
     Run::program(portero_release())
         .arg("--version")
-        .finish()
-        .assert_exit(0)
+        .exits(0)
         .assert_stdout(&version);
     Run::program(portero_release())
         .args(["--", "sh", "-c", "exit 7"])
         .pid1()
-        .finish()
-        .assert_exit(7)
+        .exits(7)
         .assert_stderr("");
 }

@@ -9,7 +9,7 @@ use std::fs;
 use std::process::Stdio;
 
 use common::process::field;
-use common::{Run, Server, TempDir, rows, side_by_side};
+use common::{Run, Server, TempDir, both_places, rows, side_by_side};
 use nix::sys::signal::Signal;
 
 /// Becomes what follows, with a stream (its number comes first) that is a pipe whose reader has gone. Python ignores
@@ -26,10 +26,6 @@ os.execvp(sys.argv[2], sys.argv[2:])
 
 fn without_reader(run: Run, stream: &str) -> Run {
     run.via(["python3", "-c", WITHOUT_READER, stream])
-}
-
-fn both_places() -> [Run; 2] {
-    [Run::as_pid1(), Run::portero()]
 }
 
 #[test]
@@ -52,10 +48,7 @@ fn a_log_that_nobody_reads_ends_nothing_and_changes_no_exit_code() {
         }
     });
     for arguments in [["--help", "--"], ["--version", "--"], ["--dry-run", "true"]] {
-        without_reader(Run::portero(), "1")
-            .args(arguments)
-            .finish()
-            .assert_exit(0);
+        without_reader(Run::portero(), "1").args(arguments).exits(0);
     }
 }
 
@@ -75,8 +68,7 @@ fn command_has_the_default_sigpipe() {
     for run in both_places() {
         without_reader(run, "1")
             .args(["--", "cat", "/proc/self/status"])
-            .finish()
-            .assert_exit(141);
+            .exits(141);
     }
 }
 
@@ -105,10 +97,7 @@ fn the_sigpipe_of_the_log_is_not_forwarded() {
             .start();
         process.until_stdout("ready").until_stdout("<15>");
         process.signal(Signal::SIGUSR2);
-        process
-            .wait()
-            .assert_exit(6)
-            .assert_stdout("ready\n<15>\n<12>\n");
+        process.exits(6).assert_stdout("ready\n<15>\n<12>\n");
     }
 }
 
@@ -120,7 +109,7 @@ fn a_sigpipe_that_somebody_sends_is_forwarded() {
             .start();
         process.until_stdout("ready");
         process.signal(Signal::SIGPIPE);
-        process.wait().assert_exit(9);
+        process.exits(9);
     }
 }
 
@@ -158,7 +147,7 @@ fn no_connection_takes_the_number_of_a_closed_stream() {
                 );
             }
             process.signal(Signal::SIGTERM);
-            process.wait().assert_exit(code);
+            process.exits(code);
         }
     }
 }
@@ -186,8 +175,7 @@ with open(sys.argv[1], 'w') as file:
         .via(CLOSED)
         .args(["-c", look])
         .arg(&bare)
-        .finish()
-        .assert_exit(0);
+        .exits(0);
     let expected = fs::read_to_string(&bare).unwrap();
     assert!(expected.starts_with("open: [") && !expected.starts_with("open: [0"));
     for (index, run) in both_places().into_iter().enumerate() {
@@ -197,8 +185,7 @@ with open(sys.argv[1], 'w') as file:
             .args(["--", "python3", "-c", look])
             .arg(&answer)
             .start_with(Stdio::null())
-            .wait()
-            .assert_exit(0);
+            .exits(0);
         assert_eq!(fs::read_to_string(&answer).unwrap(), expected);
     }
 }

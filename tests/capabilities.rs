@@ -70,14 +70,12 @@ fn command_binds_port_80_under_no_new_privs_only_when_it_keeps_the_right() {
     let network = [unshare.to_str().unwrap(), "--net"];
     keeping(&["net_bind_service"], &command)
         .via(network)
-        .finish()
-        .assert_exit(0)
+        .exits(0)
         .assert_stdout("bound\n")
         .assert_stderr("");
     keeping(&[], &command)
         .via(network)
-        .finish()
-        .assert_exit(1)
+        .exits(1)
         .assert_stderr_contains("PermissionError");
 }
 
@@ -92,8 +90,7 @@ fn a_program_with_a_file_capability_runs_when_that_is_kept_and_says_so_when_not(
     Run::program(tool("python3"))
         .args(["-c", script])
         .arg(&program)
-        .finish()
-        .assert_exit(0);
+        .exits(0);
     let command = [program.to_str().unwrap(), "/proc/self/status"];
     let kept = keeping(&["net_bind_service"], &command).finish();
     kept.assert_exit(0);
@@ -103,8 +100,7 @@ fn a_program_with_a_file_capability_runs_when_that_is_kept_and_says_so_when_not(
         "{kept}"
     );
     keeping(&[], &command)
-        .finish()
-        .assert_exit(126)
+        .exits(126)
         .assert_one_error_line()
         .assert_stderr_contains("--keep-cap");
 }
@@ -202,9 +198,7 @@ fn allow_new_privileges_leaves_the_bounding_set_and_keeps_no_more_than_was_asked
 fn what_is_no_capability_is_refused() {
     for name in ["all", "net_bind", "10", "net_bind_service,chown"] {
         keeping(&[name], &["true"])
-            .finish()
-            .assert_exit(125)
-            .assert_one_error_line()
+            .refused()
             .assert_stderr_contains("is not a capability");
     }
 }

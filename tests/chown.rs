@@ -52,8 +52,7 @@ fn a_tree_is_given_whole_and_what_is_given_already_is_left_alone() {
     chown(&files[6], Some(1234), Some(0)).unwrap();
     let unchanged = fs::metadata(&files[4]).unwrap();
     giving(&[&top])
-        .finish()
-        .assert_exit(0)
+        .exits(0)
         .assert_one_error_line()
         .assert_stderr_contains("gave 6 of 7 files in")
         .assert_stderr_contains("to 1234:2345");
@@ -66,7 +65,7 @@ fn a_tree_is_given_whole_and_what_is_given_already_is_left_alone() {
         (unchanged.ctime(), unchanged.ctime_nsec())
     );
     // Once all is given nothing is changed, and nothing is said.
-    giving(&[&top]).finish().assert_exit(0).assert_stderr("");
+    giving(&[&top]).exits(0).assert_stderr("");
 }
 
 #[test]
@@ -79,9 +78,7 @@ fn single_files_and_several_paths_are_given_too() {
     );
     fs::create_dir(&one).unwrap();
     fs::create_dir(&two).unwrap();
-    giving(&[&file, &one, &two.join(".")])
-        .finish()
-        .assert_exit(0);
+    giving(&[&file, &one, &two.join(".")]).exits(0);
     for path in [&file, &one, &two] {
         assert_eq!(owner(path), USER, "{}", path.display());
     }
@@ -92,8 +89,7 @@ fn single_files_and_several_paths_are_given_too() {
         .env("PORTERO_USER", "4321:5432")
         .env("PORTERO_CHOWN", "${DATA}/f ${DATA}/1 ${UNSET:-}")
         .args(["--", "true"])
-        .finish()
-        .assert_exit(0);
+        .exits(0);
     assert_eq!(
         [owner(&file), owner(&one), owner(&two)],
         [(4321, 5432), (4321, 5432), USER]
@@ -110,7 +106,7 @@ fn a_symlink_is_given_itself_and_never_what_it_points_to() {
     symlink(&outside, top.join("to-directory")).unwrap();
     symlink(&secret, top.join("to-file")).unwrap();
     symlink("nowhere", top.join("dangling")).unwrap();
-    giving(&[&top]).finish().assert_exit(0);
+    giving(&[&top]).exits(0);
     for name in ["to-directory", "to-file", "dangling"] {
         assert_eq!(owner(top.join(name)), USER, "{name}");
     }
@@ -127,11 +123,7 @@ fn path_itself_is_never_a_symlink_and_others_than_root_cannot_lead_to_it() {
     let link = directory.join("link");
     symlink(&real, &link).unwrap();
     let refused = |path: &Path, why: &str| {
-        giving(&[path])
-            .finish()
-            .assert_exit(125)
-            .assert_one_error_line()
-            .assert_stderr_contains(why);
+        giving(&[path]).refused().assert_stderr_contains(why);
         assert_eq!((owner(&real), owner(real.join("sub"))), (ROOT, ROOT));
     };
     refused(&link, "is a symlink");
@@ -147,7 +139,7 @@ fn path_itself_is_never_a_symlink_and_others_than_root_cannot_lead_to_it() {
     }
     chown(&volume, Some(0), None).unwrap();
     fs::set_permissions(&volume, fs::Permissions::from_mode(0o755)).unwrap();
-    giving(&[&volume.join("way/sub")]).finish().assert_exit(0);
+    giving(&[&volume.join("way/sub")]).exits(0);
     assert_eq!((owner(&real), owner(real.join("sub"))), (ROOT, USER));
 }
 
@@ -163,17 +155,11 @@ fn a_path_that_can_not_be_meant_is_refused_with_the_remedy() {
         (".".into(), "the whole root"),
     ];
     for (path, why) in table {
-        giving(&[&path])
-            .finish()
-            .assert_exit(125)
-            .assert_one_error_line()
-            .assert_stderr_contains(why);
+        giving(&[&path]).refused().assert_stderr_contains(why);
     }
     Run::portero()
         .args(["--chown", "/data", "--", "true"])
-        .finish()
-        .assert_exit(125)
-        .assert_one_error_line()
+        .refused()
         .assert_stderr_contains("--chown: needs --user");
 }
 
@@ -201,10 +187,7 @@ fn a_mount_below_path_stays_as_it_is_be_it_of_the_same_file_system() {
         .args(["--user", "1234:2345", "--chown"])
         .arg(&top)
         .args(["--", "sh", "-c", &inside]);
-    run.mounts(&script)
-        .finish()
-        .assert_exit(0)
-        .assert_stdout("0\n0\n0\n0\n");
+    run.mounts(&script).exits(0).assert_stdout("0\n0\n0\n0\n");
     for path in [&other, &other.join("sub"), &single] {
         assert_eq!(owner(path), ROOT, "{}", path.display());
     }
@@ -220,7 +203,7 @@ fn path_may_be_a_mount_itself() {
     fs::create_dir(&top).unwrap();
     fs::create_dir_all(other.join("sub")).unwrap();
     let script = format!("mount --bind {} {}", other.display(), top.display());
-    giving(&[&top]).mounts(&script).finish().assert_exit(0);
+    giving(&[&top]).mounts(&script).exits(0);
     assert_eq!((owner(&other), owner(other.join("sub"))), (USER, USER));
 }
 
@@ -234,10 +217,9 @@ fn setuid_setgid_and_file_capabilities_do_not_come_along() {
     Run::program(tool("python3"))
         .args(["-c", script])
         .arg(&program)
-        .finish()
-        .assert_exit(0);
+        .exits(0);
     fs::set_permissions(&program, fs::Permissions::from_mode(0o6755)).unwrap();
-    giving(&[&program]).finish().assert_exit(0);
+    giving(&[&program]).exits(0);
     assert_eq!(owner(&program), USER);
     assert_eq!(fs::metadata(&program).unwrap().mode() & 0o7777, 0o755);
     let script = "import os, sys; print(os.listxattr(sys.argv[1]))";
@@ -398,25 +380,18 @@ fn depth_costs_neither_descriptors_nor_stack() {
     Run::program(tool("python3"))
         .args(["-c", deepen])
         .arg(&top)
-        .finish()
-        .assert_exit(0);
+        .exits(0);
     giving(&[&top])
         .via(["sh", "-c", "ulimit -n 8 -s 128; exec \"$@\"", "sh"])
-        .finish()
-        .assert_exit(0)
+        .exits(0)
         .assert_stderr_contains("gave 6001 of 6001 files");
     Run::program(tool("find"))
         .arg(&top)
         .args(["!", "-user", "1234"])
-        .finish()
-        .assert_exit(0)
+        .exits(0)
         .assert_stdout("");
     // std's own removal is recursive.
-    Run::program("/bin/rm")
-        .arg("-rf")
-        .arg(&top)
-        .finish()
-        .assert_exit(0);
+    Run::program("/bin/rm").arg("-rf").arg(&top).exits(0);
 }
 
 #[test]
@@ -429,8 +404,7 @@ fn without_root_nothing_is_given_and_a_warning_says_so() {
     ] {
         giving(&[&file])
             .user(uid, gid)
-            .finish()
-            .assert_exit(0)
+            .exits(0)
             .assert_one_error_line()
             .assert_stderr_contains(said);
         assert_eq!(owner(&file), ROOT);
@@ -451,30 +425,22 @@ fn what_is_missing_to_give_is_said_and_nothing_is_missing_when_nothing_differs()
         ])
     };
     only("+setuid,+setgid")
-        .finish()
-        .assert_exit(125)
-        .assert_one_error_line()
+        .refused()
         .assert_stderr_contains("--cap-add CHOWN");
-    only("+setuid,+setgid,+chown").finish().assert_exit(0);
+    only("+setuid,+setgid,+chown").exits(0);
     assert_eq!((owner(&top), owner(top.join("sub"))), (USER, USER));
-    only("+setuid,+setgid")
-        .finish()
-        .assert_exit(0)
-        .assert_stderr("");
+    only("+setuid,+setgid").exits(0).assert_stderr("");
 
     fs::set_permissions(top.join("sub"), fs::Permissions::from_mode(0o700)).unwrap();
     only("+setuid,+setgid,+chown")
-        .finish()
-        .assert_exit(125)
+        .exits(125)
         .assert_stderr_contains("--cap-add DAC_READ_SEARCH");
 
     chown(&top, Some(0), Some(0)).unwrap();
     let read_only = format!("mount --bind -o ro {0} {0}", top.display());
     giving(&[&top])
         .mounts(&read_only)
-        .finish()
-        .assert_exit(125)
-        .assert_one_error_line()
+        .refused()
         .assert_stderr_contains("Read-only file system");
 }
 
@@ -507,8 +473,7 @@ fn a_stop_ends_the_walk_and_command_never_starts() {
                 pending,
                 "sh",
             ])
-            .finish()
-            .assert_exit(143);
+            .exits(143);
         for path in [top.clone(), top.join("sub")] {
             assert_eq!(owner(&path), ROOT, "{command:?} went on");
         }
@@ -524,14 +489,12 @@ fn a_health_check_gives_nothing_and_a_dry_run_only_says_it() {
         .args(["healthcheck", "--user", "1234:2345", "--chown"])
         .arg(&file)
         .arg("file:///tmp")
-        .finish()
-        .assert_exit(0);
+        .exits(0);
     Run::portero()
         .args(["--dry-run", "--user", "1234:2345", "--chown"])
         .arg(&file)
         .args(["--", "true"])
-        .finish()
-        .assert_exit(0)
+        .exits(0)
         .assert_stdout_contains(&format!("chown: {}\n", file.display()));
     assert_eq!(owner(&file), ROOT);
 }

@@ -131,8 +131,7 @@ fn the_version_is_that_of_the_package() {
     let expected = format!("portero {}\n", env!("CARGO_PKG_VERSION"));
     Run::portero()
         .arg("--version")
-        .finish()
-        .assert_exit(0)
+        .exits(0)
         .assert_stdout(&expected)
         .assert_stderr("");
 }
@@ -221,12 +220,7 @@ fn a_url_that_is_refused_does_not_give_its_password_away() {
 fn without_a_command_there_is_one_line_and_125() {
     let table: [&[&str]; 5] = [&[], &["--"], &["--default-port", "80"], &["--", ""], &[""]];
     for arguments in table {
-        Run::portero()
-            .args(arguments)
-            .finish()
-            .assert_exit(125)
-            .assert_one_error_line()
-            .assert_stdout("");
+        Run::portero().args(arguments).refused().assert_stdout("");
     }
 }
 
@@ -273,8 +267,7 @@ fn a_subcommand_after_two_hyphens_is_a_command() {
                 format!("{}:/usr/bin:/bin", directory.path().display()),
             )
             .args(["--", name, "x"])
-            .finish()
-            .assert_exit(0)
+            .exits(0)
             .assert_stdout("mine: x\n");
     }
 }
@@ -309,8 +302,7 @@ fn an_unknown_variable_of_porteros_draws_a_warning_unless_kubernetes_made_it() {
         .env("PORTERO_PORT", "tcp://10.0.0.1:80")
         .env("PORTERO_PORT_80_TCP", "tcp://10.0.0.1:80")
         .env("PORTERO_SERVICE_HOST", "10.0.0.1")
-        .finish()
-        .assert_exit(0)
+        .exits(0)
         .assert_stderr("");
 }
 
@@ -395,8 +387,7 @@ fn the_option_that_is_the_default_now_is_refused_with_what_to_do() {
     Run::portero()
         .env("PORTERO_SIGNAL_CHILD_ONLY", "1")
         .args(["--", "true"])
-        .finish()
-        .assert_exit(0)
+        .exits(0)
         .assert_one_line_of("portero: warning: PORTERO_SIGNAL_CHILD_ONLY is gone")
         .assert_stderr_contains("by default");
 }

@@ -268,7 +268,7 @@ fn a_name_that_appears_late_is_waited_for() {
         .unwrap()
         .write_all(b"127.0.0.1 late.invalid\n")
         .unwrap();
-    process.wait().assert_exit(0).assert_never_says(PASSWORD);
+    process.exits(0).assert_never_says(PASSWORD);
 }
 
 /// A pooler in front of a server.

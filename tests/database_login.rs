@@ -536,8 +536,7 @@ fn no_file_that_a_url_names_holds_anybody_up_and_one_that_cannot_be_read_is_said
                 .args(arguments)
                 .env("URL", &url)
                 .env("PGSERVICEFILE", service_file)
-                .finish()
-                .assert_exit(125)
+                .exits(125)
                 .assert_stderr_contains(words)
                 .assert_never_says(PASSWORD);
         }
@@ -551,8 +550,7 @@ fn no_file_that_a_url_names_holds_anybody_up_and_one_that_cannot_be_read_is_said
             server.url("postgres").replace(&format!(":{PASSWORD}"), ""),
         )
         .env("PGPASSFILE", &fifo)
-        .finish()
-        .assert_exit(1)
+        .exits(1)
         .assert_stderr_contains("the server asks for a password, and none is given");
 }
 

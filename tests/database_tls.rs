@@ -10,7 +10,7 @@ use std::thread;
 
 use common::postgres::{PASSWORD, Postgres};
 use common::tls::{TlsServer, certificates, direct_tls, impersonator, psql, url};
-use common::{Ended, Run, TempDir};
+use common::{Ended, Run, TempDir, rows, side_by_side};
 
 const MODES: [&str; 6] = [
     "disable",
@@ -163,101 +163,43 @@ fn files_in_the_home_directory_are_used_as_libpq_uses_them() {
 fn what_is_wrong_with_tls_is_said_with_the_remedy() {
     let tls = TlsServer::start();
     let plain = Postgres::start();
-    let root = format!("sslrootcert={}", tls.file("root.crt"));
-    let stranger = format!("sslrootcert={}", tls.file("stranger.crt"));
-    let verify = |root: &str| tls.url("postgres", &format!("sslmode=verify-full&{root}"));
-    // Which certificate, the URL, the exit code, and what is said.
-    let table = [
-        ("chain", verify(&root), 0, "is ready after"),
-        (
-            "chain",
-            verify(&stranger),
-            125,
-            "certificate refused: no trusted root has signed it",
-        ),
-        (
-            "self-signed",
-            verify(&root),
-            125,
-            "certificate refused: no trusted root has signed it",
-        ),
-        (
-            "other-name",
-            verify(&root),
-            125,
-            "certificate refused: it is not for this host",
-        ),
-        (
-            "expired",
-            verify(&root),
-            125,
-            "certificate refused: it has expired",
-        ),
-        (
-            "chain",
-            tls.url("tls_only", "sslmode=disable"),
-            125,
-            "no encryption (28000)",
-        ),
-        (
-            "chain",
-            tls.url("plain_only", "sslmode=require"),
-            125,
-            "SSL encryption (28000)",
-        ),
-        (
-            "chain",
-            tls.url("with_cert", "sslmode=require"),
-            125,
-            "connection requires a valid client certificate (28000)",
-        ),
-        (
-            "chain",
-            url(&plain, "postgres", "sslmode=require"),
-            125,
-            "server does not support TLS",
-        ),
-        (
-            "chain",
-            tls.url("postgres", "sslmode=disable&channel_binding=require"),
-            125,
-            "channel_binding=require, and there is no TLS",
-        ),
-        (
-            "chain",
-            tls.url("postgres", "sslmode=require&sslnegotiation=direct"),
-            124,
-            "sslnegotiation=direct",
-        ),
-        (
-            "chain",
-            tls.url(
-                "postgres",
-                "sslmode=require&sslrootcert=/nonexistent/ca.crt",
-            ),
-            125,
-            "can't read /nonexistent/ca.crt: no such file or directory (ENOENT)",
-        ),
-        (
-            "chain",
-            tls.url("postgres", "sslmode=require&sslcert=/nonexistent/me.crt"),
-            125,
-            "can't read /nonexistent/me.crt",
-        ),
-    ];
+    // Which certificate, the user, the parameters, the exit code, and what is said.
+    let table = "
+        chain        postgres  sslmode=verify-full&sslrootcert=ROOT      0    is ready after
+        chain        postgres  sslmode=verify-full&sslrootcert=STRANGER  125
+        => certificate refused: no trusted root has signed it
+        self-signed  postgres  sslmode=verify-full&sslrootcert=ROOT      125
+        => certificate refused: no trusted root has signed it
+        other-name   postgres  sslmode=verify-full&sslrootcert=ROOT      125  certificate refused: it is not for this host
+        expired      postgres  sslmode=verify-full&sslrootcert=ROOT      125  certificate refused: it has expired
+        chain        tls_only  sslmode=disable       125  no encryption (28000)
+        chain        plain_only  sslmode=require     125  SSL encryption (28000)
+        chain        with_cert  sslmode=require      125  connection requires a valid client certificate (28000)
+        chain        PLAIN     sslmode=require       125  server does not support TLS
+        chain        postgres  sslmode=disable&channel_binding=require  125  channel_binding=require, and there is no TLS
+        chain        postgres  sslmode=require&sslnegotiation=direct    124  sslnegotiation=direct
+        chain        postgres  sslmode=require&sslrootcert=/nonexistent/ca.crt  125
+        => can't read /nonexistent/ca.crt: no such file or directory (ENOENT)
+        chain        postgres  sslmode=require&sslcert=/nonexistent/me.crt      125  can't read /nonexistent/me.crt
+    ";
+    let parameters = |text: &str| {
+        text.replace("ROOT", &tls.file("root.crt"))
+            .replace("STRANGER", &tls.file("stranger.crt"))
+    };
     for certificate in ["chain", "self-signed", "other-name", "expired"] {
         tls.show(certificate);
-        thread::scope(|scope| {
-            for (_, url, code, words) in table.iter().filter(|row| row.0 == certificate) {
-                scope.spawn(|| {
-                    let run = Run::portero().args(["wait", "--wait-timeout", "3s", "URL"]);
-                    let finished = tls.run(run, url);
-                    finished
-                        .assert_exit(*code)
-                        .assert_stderr_contains(words)
-                        .assert_never_says(PASSWORD);
-                });
-            }
+        let rows = rows::<5>(table).filter(|row| row[0] == certificate);
+        side_by_side(rows, |[_, user, text, code, words]| {
+            let url = match user {
+                "PLAIN" => url(&plain, "postgres", text),
+                user => tls.url(user, &parameters(text)),
+            };
+            let run = Run::portero().line("wait --wait-timeout 3s URL");
+            let finished = tls.run(run, &url);
+            finished
+                .assert_exit(code.parse().unwrap())
+                .assert_stderr_contains(words)
+                .assert_never_says(PASSWORD);
         });
     }
 }
@@ -311,8 +253,7 @@ fn direct_negotiation_speaks_tls_from_the_first_byte_with_alpn() {
             .args(["healthcheck", "--timeout", "20s", "URL"])
             .env("URL", url)
             .env("HOME", home.path())
-            .finish()
-            .assert_exit(code)
+            .exits(code)
             .assert_never_says(PASSWORD);
     }
 }

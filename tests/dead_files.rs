@@ -81,8 +81,7 @@ fn a_health_check_ends_at_its_one_limit() {
     };
     let started = Instant::now();
     check("500ms")
-        .finish()
-        .assert_exit(1)
+        .exits(1)
         .assert_stderr_contains("no answer in time");
     let elapsed = started.elapsed();
     assert!(
@@ -96,7 +95,7 @@ fn a_health_check_ends_at_its_one_limit() {
         "a look at the mount",
     );
     process.signal(Signal::SIGTERM);
-    process.wait().assert_exit(1);
+    process.exits(1);
 }
 
 /// The time that a secret takes is a part of the limit, not one that comes before it.
@@ -117,8 +116,7 @@ fn a_health_check_has_one_limit_for_all_that_it_does() {
         .line("healthcheck --secret TOKEN --timeout 5s --header 'A: ${TOKEN}'")
         .arg(format!("http://{}/", server.address()))
         .env("TOKEN_FILE", &token)
-        .finish()
-        .assert_exit(1);
+        .exits(1);
     let elapsed = started.elapsed();
     assert!(elapsed >= limit, "{elapsed:?}");
     assert!(elapsed < limit + Duration::from_secs(4), "{elapsed:?}");
@@ -154,8 +152,7 @@ fn what_is_no_regular_file_is_no_secret() {
                     Run::portero()
                         .env("TOKEN_FILE", file)
                         .args(arguments)
-                        .finish()
-                        .assert_exit(code)
+                        .exits(code)
                         .assert_stdout("")
                         .assert_stderr_contains("TOKEN");
                 }
@@ -178,9 +175,7 @@ fn passwd_and_group_are_regular_files_or_an_error() {
             Run::as_pid1()
                 .args(["--user", "nobody", "--", "true"])
                 .mounts(&script)
-                .finish()
-                .assert_exit(125)
-                .assert_one_error_line()
+                .refused()
                 .assert_stderr_contains(file);
         }
     }
@@ -200,10 +195,7 @@ fn a_helper_that_is_killed_is_an_error_and_not_a_hang() {
     );
     let helper = poll_until(SOON, || process::children(container.pid()).first().copied());
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(helper.unwrap()), Signal::SIGKILL).unwrap();
-    container
-        .wait()
-        .assert_exit(125)
-        .assert_stderr_contains("helper");
+    container.exits(125).assert_stderr_contains("helper");
 }
 
 /// `nohup` and some launchers start their children so.
@@ -242,23 +234,18 @@ fn what_no_target_uses_fails_no_health_check() {
             .arg("healthcheck")
             .arg(&url)
     };
-    check().finish().assert_exit(0);
+    check().exits(0);
     // What is used is resolved, by way of defaults too.
     for header in ["X: ${TOKEN}", "X: ${OTHER}", "X: ${A}", "X: ${HEADER}"] {
-        check().args(["--header", header]).finish().assert_exit(1);
+        check().args(["--header", header]).exits(1);
     }
     let header = ["--header", "X: ${HEADER}"];
-    check()
-        .env("A_WORD", "y")
-        .args(header)
-        .finish()
-        .assert_exit(0);
+    check().env("A_WORD", "y").args(header).exits(0);
     // What a Postgres URL leaves out comes from PG… variables.
     check()
         .env("PORTERO_SECRET", "PGPASSWORD")
         .env("PGPASSWORD_FILE", "/no/such/file")
         .args(["postgres://u@127.0.0.1:1/d"])
-        .finish()
-        .assert_exit(1)
+        .exits(1)
         .assert_stderr_contains("PGPASSWORD");
 }

@@ -32,8 +32,7 @@ fn default_port_is_the_port_when_there_is_none() {
             environment,
             &["sh", "-c", "echo $PORT"],
         )
-        .finish()
-        .assert_exit(0)
+        .exits(0)
         .assert_stdout(stdout)
         .assert_stderr("");
     }
@@ -42,8 +41,7 @@ fn default_port_is_the_port_when_there_is_none() {
 #[test]
 fn a_port_that_nobody_asked_about_is_left_alone() {
     with(&[], &[("PORT", "80a")], &["sh", "-c", "echo $PORT"])
-        .finish()
-        .assert_exit(0)
+        .exits(0)
         .assert_stdout("80a\n");
 }
 
@@ -64,8 +62,7 @@ fn defaults_fill_what_is_unset_or_empty_in_the_order_given() {
         &[("C", ""), ("D", "given")],
         &["sh", "-c", "echo \"$A|$B|$C|$D\""],
     )
-    .finish()
-    .assert_exit(0)
+    .exits(0)
     .assert_stdout("one|one-two|three=3|given\n")
     .assert_stderr("");
 }
@@ -95,13 +92,11 @@ fn arguments_are_expanded_only_when_asked_for() {
     for (argument, expanded) in table {
         let printf = ["printf", "<%s>", argument];
         with(&["--expand-args"], &environment, &printf)
-            .finish()
-            .assert_exit(0)
+            .exits(0)
             .assert_stdout(&format!("<{expanded}>"));
         let shell = ["sh", "-c", "printf '<%s>' \"$1\"", "sh", argument];
         with(&[], &environment, &shell)
-            .finish()
-            .assert_exit(0)
+            .exits(0)
             .assert_stdout(&format!("<{argument}>"))
             .assert_stderr("");
     }
@@ -114,9 +109,7 @@ fn an_unset_variable_in_an_expansion_is_an_error_that_names_it() {
         ("${NO_SUCH:?set it in the task}", "set it in the task"),
     ] {
         with(&["--expand-args"], &[], &["echo", argument])
-            .finish()
-            .assert_exit(125)
-            .assert_one_error_line()
+            .refused()
             .assert_stderr_contains(named)
             .assert_stdout("");
     }
@@ -125,14 +118,12 @@ fn an_unset_variable_in_an_expansion_is_an_error_that_names_it() {
 #[test]
 fn a_literal_expansion_without_expand_args_draws_a_warning_unless_command_is_a_shell() {
     with(&[], &[("PORT", "1")], &["printf", "%s", "${PORT}"])
-        .finish()
-        .assert_exit(0)
+        .exits(0)
         .assert_stdout("${PORT}")
         .assert_one_error_line()
         .assert_stderr_contains("--expand-args");
     with(&[], &[], &["sh", "-c", "echo ${HOME:-none}"])
-        .finish()
-        .assert_exit(0)
+        .exits(0)
         .assert_stdout("none\n")
         .assert_stderr("");
 }
@@ -188,17 +179,13 @@ fn a_limit_that_expands_to_nothing_or_is_no_time_is_refused_and_starts_nothing()
         // Something to wait for, so that the limit is one of this run's.
         let options = [options, &["--wait", "file:///proc"]].concat();
         with(&options, environment, &["echo", "started"])
-            .finish()
-            .assert_exit(125)
-            .assert_one_error_line()
+            .refused()
             .assert_stderr_contains(said)
             .assert_stdout("");
     }
     // Empty to begin with is as good as not given.
     let empty = [("PORTERO_WAIT_TIMEOUT", "")];
-    with(&["--wait", "file:///proc"], &empty, &["true"])
-        .finish()
-        .assert_exit(0);
+    with(&["--wait", "file:///proc"], &empty, &["true"]).exits(0);
 }
 
 #[test]
@@ -219,8 +206,7 @@ fn words_of_a_migration_that_come_to_nothing_by_a_default_drop_out_and_others_st
             &[("EMPTY", ""), ("TWO", "one two")],
             &["true"],
         )
-        .finish()
-        .assert_exit(0)
+        .exits(0)
         .assert_stdout(stdout)
         .assert_stderr("");
     }
@@ -239,16 +225,14 @@ fn another_name_for_the_port_follows_the_platforms_and_can_be_told_apart_by_its_
     for (environment, stdout) in table {
         let typed = ["--default-port", "80", "--default", "UVICORN_PORT=${PORT}"];
         with(&typed, environment, &command)
-            .finish()
-            .assert_exit(0)
+            .exits(0)
             .assert_stdout(stdout);
         let baked = [
             ("PORTERO_DEFAULT", "UVICORN_PORT=${PORT}"),
             ("PORTERO_DEFAULT_PORT", "80"),
         ];
         with(&[], &[environment, &baked].concat(), &command)
-            .finish()
-            .assert_exit(0)
+            .exits(0)
             .assert_stdout(stdout);
     }
     // What platforms make of other names that end in PORT.
@@ -257,9 +241,7 @@ fn another_name_for_the_port_follows_the_platforms_and_can_be_told_apart_by_its_
         &[("PORT", "tcp://10.0.0.1:80")],
         &command,
     )
-    .finish()
-    .assert_exit(125)
-    .assert_one_error_line()
+    .refused()
     .assert_stderr_contains("PORT='tcp://10.0.0.1:80' is not a port");
 }
 
@@ -345,8 +327,7 @@ fn a_value_that_is_refused_shows_what_nobody_sees_in_it() {
             Run::portero()
                 .env("PORT", port)
                 .args(arguments)
-                .finish()
-                .assert_exit(code)
+                .exits(code)
                 .assert_stderr_contains(said);
         }
     }
@@ -355,8 +336,7 @@ fn a_value_that_is_refused_shows_what_nobody_sees_in_it() {
     Run::portero()
         .env("TOKEN_FILE", token)
         .args(["--secret", "TOKEN", "--", "true"])
-        .finish()
-        .assert_exit(0)
+        .exits(0)
         .assert_one_line_of("portero: warning: ")
         .assert_stderr_contains("TOKEN begins with a byte order mark");
 }
@@ -376,8 +356,7 @@ fn no_time_is_refused_but_as_a_delay_and_what_comes_out_empty_is_not_given() {
                 .env("PORTERO_WAIT", "file:///proc")
                 .env("PORTERO_MIGRATE", "true")
                 .env("PORTERO_DATABASE", "postgres://db/x")
-                .finish()
-                .assert_exit(125)
+                .exits(125)
                 .assert_stderr_contains("'none'");
         }
     }

@@ -11,11 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{Finished, Run, TempDir, tool};
-
-fn both_places() -> [Run; 2] {
-    [Run::as_pid1(), Run::portero()]
-}
+use common::{Finished, Run, TempDir, both_places, tool};
 
 /// One file that can't be executed.
 struct Case {
@@ -243,8 +239,7 @@ fn an_empty_path_is_the_current_directory_and_an_unset_one_the_usual_places() {
             .cwd(directory.path())
             .via([tool("env").to_str().unwrap(), "--unset=PATH"])
             .args(["--", command])
-            .finish()
-            .assert_exit(code);
+            .exits(code);
     }
 }
 
@@ -265,8 +260,7 @@ fn a_relative_path_starts_where_portero_was_started() {
                 // It is not looked for along PATH.
                 .env("PATH", directory.join("bin"))
                 .args(["--wait", "file:///etc/passwd", "--", command])
-                .finish()
-                .assert_exit(code);
+                .exits(code);
         }
     }
 }
@@ -303,8 +297,7 @@ fn a_directory_on_the_way_that_the_user_may_not_enter_is_named() {
     Run::as_pid1()
         .args(["--user", "1234:2345", "--"])
         .arg(&own)
-        .finish()
-        .assert_exit(126)
+        .exits(126)
         .assert_one_error_line()
         .assert_stderr_contains("uid 1234");
 }
@@ -348,8 +341,7 @@ fn arguments_that_are_too_long_are_126() {
     Run::portero()
         .env("HALF", half)
         .args(["--expand-args", "--", "true", "${HALF}${HALF}"])
-        .finish()
-        .assert_exit(126)
+        .exits(126)
         .assert_one_error_line()
         .assert_stderr_contains("true: Argument list too long");
 }

@@ -33,8 +33,7 @@ fn a_wait_that_fails_once_is_no_hang_and_loses_no_status() {
                 &[],
                 "true & true; exit 7",
             )
-            .finish()
-            .assert_exit(7)
+            .exits(7)
             .assert_stderr("");
         }
     }
@@ -48,9 +47,7 @@ fn a_status_that_nobody_will_tell_is_125_and_a_line() {
             &["--orphan-grace", "1s"],
             "exit 7",
         )
-        .finish()
-        .assert_exit(125)
-        .assert_one_error_line()
+        .refused()
         .assert_stderr_contains("nobody knows how");
     }
 }

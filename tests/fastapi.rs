@@ -273,8 +273,7 @@ fn the_application_works_by_itself() {
         )
         .user(UID, UID)
         .args(["upgrade", "head"])
-        .finish()
-        .assert_exit(0);
+        .exits(0);
     let port = unused_port();
     let mut bare = application
         .run(

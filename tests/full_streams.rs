@@ -79,7 +79,7 @@ fn what_is_due_is_done_although_nobody_reads() {
     });
     side_by_side(lines, |(code, line, kinds): (i32, _, _)| {
         for (run, kind) in [Run::as_pid1(), Run::portero()].into_iter().zip(kinds) {
-            unread(run, kind).args(&line).finish().assert_exit(code);
+            unread(run, kind).args(&line).exits(code);
         }
     });
 }
@@ -143,7 +143,7 @@ fn a_migration_whose_lock_is_lost_is_ended_although_nobody_reads() {
         "postgres",
         "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and granted",
     );
-    process.wait().assert_exit(125);
+    process.exits(125);
 }
 
 #[test]

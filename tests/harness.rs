@@ -19,8 +19,7 @@ fn exit_codes_and_output_of_a_namespace_are_those_of_its_pid_1() {
         Run::program("/bin/sh")
             .args(["-c", &script])
             .pid1()
-            .finish()
-            .assert_exit(code)
+            .exits(code)
             .assert_stdout("1\n")
             .assert_stderr("error\n");
     }
@@ -39,7 +38,7 @@ fn a_signal_from_outside_reaches_pid_1_of_the_namespace() {
         .start();
         process.until_stdout("ready");
         process.signal(Signal::SIGTERM);
-        process.wait().assert_exit(9);
+        process.exits(9);
     }
     shell = shell.pid1();
     let mut process = shell.start();
@@ -99,8 +98,7 @@ fn a_server_with_tls_proves_itself_to_a_strict_client() {
     Run::program(common::tool("psql"))
         .arg(&url)
         .line("-XAtc 'SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()'")
-        .finish()
-        .assert_exit(0)
+        .exits(0)
         .assert_stdout("t\n");
 }
 

@@ -192,8 +192,7 @@ fn usage_errors_exit_1_with_one_line() {
             .fold(healthcheck().args(arguments), |run, (name, value)| {
                 run.env(name, value)
             });
-        run.finish()
-            .assert_exit(1)
+        run.exits(1)
             .assert_one_line_of("unhealthy: ")
             .assert_stderr_contains(named)
             .assert_stdout("");

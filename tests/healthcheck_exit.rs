@@ -78,7 +78,7 @@ fn a_place_for_the_line_is_not_needed_for_the_verdict() {
         for (port, code) in [(healthy, 0), (unhealthy, 1)] {
             let _ = fs::remove_file(&fifo);
             let run = Run::portero().args(["healthcheck", "--port", &port.to_string()]);
-            by_script(run, script).finish().assert_exit(code);
+            by_script(run, script).exits(code);
         }
     }
 }
@@ -119,7 +119,7 @@ fn a_root_without_dev_and_etc_and_proc_that_is_read_only_is_enough_for_any_user(
         let run = Run::program("/portero")
             .arg("healthcheck")
             .env("PORT", port);
-        by_script(run, &closed).finish().assert_exit(code);
+        by_script(run, &closed).exits(code);
     }
     let heads = server.requests();
     assert!(
@@ -136,8 +136,7 @@ fn a_name_that_nothing_can_resolve_is_unhealthy_in_time() {
     let start = Instant::now();
     in_bare_root(root.path(), "1000:1000")
         .args(["--timeout", "2s", "http://nowhere.invalid/"])
-        .finish()
-        .assert_exit(1)
+        .exits(1)
         .assert_one_line_of("unhealthy: GET nowhere.invalid/: ");
     assert!(start.elapsed() < DEADLINE);
 }
@@ -148,8 +147,7 @@ fn too_few_descriptors_are_unhealthy() {
         let run = Run::portero().args(["healthcheck", "--port", "1", "--timeout", "5s"]);
         let script = format!("ulimit -n {limit}; exec \"$@\"");
         by_script(run.arg("postgres://u:p@127.0.0.1:1/d"), &script)
-            .finish()
-            .assert_exit(1)
+            .exits(1)
             .assert_one_line_of("unhealthy: ");
     }
 }
@@ -173,7 +171,7 @@ fn a_signal_ends_it_with_1_or_not_at_all() {
         for signal in stops {
             let process = asking(pid1, "60s");
             process.signal(signal);
-            process.wait().assert_exit(1).assert_stdout("");
+            process.exits(1).assert_stdout("");
         }
         let process = asking(pid1, "2s");
         others.into_iter().for_each(|signal| process.signal(signal));
@@ -198,8 +196,7 @@ fn what_is_no_regular_file_is_unhealthy_at_once() {
             .env("PORTERO_SECRET", "TOKEN")
             .env("TOKEN_FILE", fifo),
     ] {
-        run.finish()
-            .assert_exit(1)
+        run.exits(1)
             .assert_stdout("")
             .assert_one_line_of("unhealthy: ")
             .assert_stderr_contains("it is not a regular file");
@@ -229,8 +226,7 @@ fn a_file_that_never_answers_is_unhealthy_in_time() {
             .env("PORTERO_HEALTH_TIMEOUT", "600s"),
     ] {
         let start = Instant::now();
-        run.finish()
-            .assert_exit(1)
+        run.exits(1)
             .assert_stdout("")
             .assert_one_line_of("unhealthy: no answer in time: a file");
         let took = start.elapsed();

@@ -125,7 +125,7 @@ fn localhost_is_either_loopback_address() {
         let server = Server::answering_on(address, http_answer(200, ""));
         for target in ["http://localhost:PORT/", "localhost:PORT"] {
             let target = target.replace("PORT", &server.port().to_string());
-            healthcheck().arg(target).finish().assert_exit(0);
+            healthcheck().arg(target).exits(0);
         }
     }
 }
@@ -189,7 +189,7 @@ fn root_drops_to_the_configured_user_first() {
         let run = healthcheck().arg(format!("http+unix://{}:/up", path.display()));
         let run = user.map_or(run.clone(), |user| run.env("PORTERO_USER", user));
         let run = started_as.map_or(run.clone(), |(uid, gid)| run.user(uid, gid));
-        run.finish().assert_exit(0).assert_stderr("");
+        run.exits(0).assert_stderr("");
         peers.recv_timeout(DEADLINE).unwrap()
     };
     assert_eq!(probe(Some("1234:5678"), None), (1234, 5678));
@@ -203,16 +203,14 @@ fn root_drops_to_the_configured_user_first() {
     let file = private.file("ready", "");
     std::fs::set_permissions(private.path(), PermissionsExt::from_mode(0o700)).unwrap();
     let run = || healthcheck().arg(format!("file://{}", file.display()));
-    run().finish().assert_exit(0);
+    run().exits(0);
     run()
         .env("PORTERO_USER", "1234:5678")
-        .finish()
-        .assert_exit(1)
+        .exits(1)
         .assert_stderr_contains("permission denied (EACCES)");
     run()
         .env("PORTERO_USER", "no-such-user")
-        .finish()
-        .assert_exit(1)
+        .exits(1)
         .assert_one_line_of("unhealthy: --user: ");
 }
 
@@ -276,8 +274,7 @@ fn a_plain_probe_opens_nothing_and_starts_nothing() {
             "-e",
             calls,
         ])
-        .finish()
-        .assert_exit(0);
+        .exits(0);
     let trace = std::fs::read_to_string(trace).unwrap();
     let unexpected: Vec<&str> = trace
         .lines()

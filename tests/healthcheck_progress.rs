@@ -115,7 +115,7 @@ fn a_target_that_answers_is_healthy_whatever_portero_does() {
         .assert_exit(0)
         .assert_stdout_contains(&format!("healthy: {answers}"));
     container.signal(Signal::SIGTERM);
-    container.wait().assert_exit(143);
+    container.exits(143);
 }
 
 #[test]
@@ -259,7 +259,7 @@ fn in_a_shared_pid_namespace_only_the_containers_own_portero_counts() {
         // Its neighbour has started its COMMAND.
         let (ready, command) = neighbour(shared, &other, &started);
         std::fs::write(&started, "").unwrap();
-        ready.wait().assert_exit(0);
+        ready.exits(0);
         assert!(command != init);
         let beside = Run::program("sleep").arg("1000");
         let beside = beside

@@ -74,7 +74,7 @@ fn a_herd_migrates_once_and_all_of_it_ends_well() {
             .partition(|(ended, _)| ended.is_some());
         alive = rest.into_iter().map(|(_, one)| one).collect();
         for (_, one) in ended {
-            one.wait().assert_exit(0);
+            one.exits(0);
         }
         std::thread::sleep(Duration::from_millis(50));
         connected.push(counters(&server, &database).0);

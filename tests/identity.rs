@@ -91,9 +91,7 @@ fn command_never_runs_where_the_spec_is_not_plainly_a_user_whatever_others_make_
             .args(["--user", spec, "--"])
             .args(WHO)
             .mounts(&script)
-            .finish()
-            .assert_exit(125)
-            .assert_one_error_line()
+            .refused()
             .assert_stdout("");
     }
     // Nor where it is no text.
@@ -102,9 +100,7 @@ fn command_never_runs_where_the_spec_is_not_plainly_a_user_whatever_others_make_
         .arg(OsStr::from_bytes(b"1000\xff"))
         .arg("--")
         .args(WHO)
-        .finish()
-        .assert_exit(125)
-        .assert_one_error_line()
+        .refused()
         .assert_stdout("");
     let plain = [
         ("app", "1000:1000"),
@@ -118,8 +114,7 @@ fn command_never_runs_where_the_spec_is_not_plainly_a_user_whatever_others_make_
             .args(["--user", spec, "--"])
             .args(WHO)
             .mounts(&script)
-            .finish()
-            .assert_exit(0)
+            .exits(0)
             .assert_stdout(&format!("{expected}\n"));
     }
 }
@@ -207,8 +202,7 @@ fn after_the_drop_command_can_open_its_output_again_when_that_is_a_file_of_roots
     dropped(&script)
         .via(["sh", "-c", "exec \"$@\" >&0 2>&0", "sh"])
         .start_with(file)
-        .wait()
-        .assert_exit(0);
+        .exits(0);
     let text = std::fs::read_to_string(&log).unwrap();
     let status = text.strip_prefix("out\nerr\none\ntwo\n");
     assert_nothing_of_root(status.unwrap_or_else(|| panic!("{text}")));
@@ -241,8 +235,7 @@ fn after_the_drop_command_writes_to_a_socket_that_nobody_can_open_again() {
             .args(["--user", spec, "--", "sh", "-c", script])
             .via(["sh", "-c", "exec \"$@\" >&0 2>&0", "sh"])
             .start_with(OwnedFd::from(theirs))
-            .wait()
-            .assert_exit(0);
+            .exits(0);
         ours.set_nonblocking(true).unwrap();
         let mut text = String::new();
         let _ = ours.read_to_string(&mut text);
@@ -286,16 +279,13 @@ fn with_setuid_and_setgid_alone_the_drop_is_whole_and_without_them_it_says_what_
         ("", "SETGID"),
     ] {
         only(dropped("echo ran"), given)
-            .finish()
-            .assert_exit(125)
-            .assert_one_error_line()
+            .refused()
             .assert_stderr_contains(&format!("--cap-add {missing}"))
             .assert_stdout("");
     }
     // Who is that user already needs nothing.
     only(dropped("echo ran").user(1234, 2345), "")
-        .finish()
-        .assert_exit(0)
+        .exits(0)
         .assert_stdout("ran\n")
         .assert_stderr("");
 }
@@ -341,8 +331,7 @@ fn root_by_any_of_its_ids_is_left_for_good() {
         .via(["python3", "-c", WITH_IDS])
         .via(["0", "1000", "1000", "1000"])
         .args(["--require-non-root", "--", "true"])
-        .finish()
-        .assert_exit(125)
+        .exits(125)
         .assert_stderr_contains("--require-non-root");
 }
 
@@ -351,8 +340,7 @@ fn that_user_in_another_group_stays_there_and_a_warning_names_both() {
     Run::as_pid1()
         .user(1000, 1001)
         .args(["--user", "1000:2345", "--", "id", "-g"])
-        .finish()
-        .assert_exit(0)
+        .exits(0)
         .assert_stdout("1001\n")
         .assert_one_line_of("portero: warning: ")
         .assert_stderr_contains("group 1001, not 2345");
@@ -424,9 +412,7 @@ fn a_step_of_the_drop_that_fails_is_named() {
             .via(["strace", "-qq", "-o", "/dev/null", "-e"])
             .via([format!("inject={call}:error=ENOMEM")])
             .args(["--user", "1234:2345", "--keep-cap", "chown", "--", "true"])
-            .finish()
-            .assert_exit(125)
-            .assert_one_error_line()
+            .refused()
             .assert_stderr_contains(said);
     }
 }
@@ -477,8 +463,7 @@ fn under_an_arbitrary_uid_without_an_entry_all_that_can_be_done_is_done() {
         .env("HOME", "/data")
         .line("--user nobody --require-non-root --default-port 80 --")
         .args(["sh", "-c", "echo $(id -u):$(id -g) $HOME $PORT"])
-        .finish()
-        .assert_exit(0)
+        .exits(0)
         .assert_stdout("1000650000:0 /data 80\n")
         .assert_one_error_line()
         .assert_stderr_contains(
@@ -545,6 +530,5 @@ fn require_non_root_refuses_before_anything_runs_as_root() {
     Run::portero()
         .env("PORTERO_REQUIRE_NON_ROOT", "yes")
         .args(["healthcheck", "file:///proc"])
-        .finish()
-        .assert_exit(0);
+        .exits(0);
 }

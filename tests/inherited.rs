@@ -9,12 +9,8 @@ use std::fs;
 
 use common::early::until_blocked;
 use common::inits::sleeps;
-use common::{Process, Run, TempDir, tool};
+use common::{Process, TempDir, both_places, tool};
 use nix::sys::signal::Signal;
-
-fn both_places() -> [Run; 2] {
-    [Run::as_pid1(), Run::portero()]
-}
 
 fn env(option: &str) -> [String; 2] {
     [tool("env").to_str().unwrap().to_owned(), option.to_owned()]
@@ -49,8 +45,7 @@ fn exec_hands_the_child_subreaper_flag_on_as_it_was() {
             run.via(["python3", "-c", SUBREAPER, flag])
                 .args(["--exec", "--wait", "file:///etc/passwd", "--"])
                 .args(["python3", "-c", ASK_SUBREAPER])
-                .finish()
-                .assert_exit(0)
+                .exits(0)
                 .assert_stdout(&format!("{flag}\n"));
         }
     }
@@ -76,7 +71,7 @@ fn a_stop_ends_wait_and_healthcheck_at_once_though_it_was_blocked_at_their_start
                     .start();
                 process.until(|_| server.connections() > before, "a connection");
                 process.signal(signal);
-                process.wait().assert_exit(code);
+                process.exits(code);
             }
         }
     }
@@ -100,7 +95,7 @@ fn an_ignored_stop_does_not_end_a_wait() {
                 process.until_stderr("file");
                 send(&mut process, signal);
                 fs::write(&file, "").unwrap();
-                process.wait().assert_exit(if stage { 6 } else { 0 });
+                process.exits(if stage { 6 } else { 0 });
             }
         }
     }
@@ -131,7 +126,7 @@ fn a_signal_that_is_dropped_is_dropped_from_the_start() {
         send(&mut process, Signal::SIGTERM);
         send(&mut process, Signal::SIGHUP);
         process.signal(Signal::SIGINT);
-        process.wait().assert_exit(130);
+        process.exits(130);
     }
 }
 
@@ -150,6 +145,6 @@ fn a_signal_that_is_dropped_does_not_end_a_migration() {
         process.until_stdout("begun");
         send(&mut process, Signal::SIGTERM);
         fs::write(&file, "").unwrap();
-        process.wait().assert_exit(0);
+        process.exits(0);
     }
 }

@@ -39,8 +39,7 @@ fn sh(script: &str) -> Run {
 fn every_exit_code_of_command_is_passed_on() {
     for code in 0..=255 {
         sh(&format!("exit {code}"))
-            .finish()
-            .assert_exit(code)
+            .exits(code)
             .assert_stderr("")
             .assert_stdout("");
     }
@@ -53,9 +52,7 @@ fn a_command_that_a_signal_ended_gives_128_plus_its_number() {
         if [17, 18, 19, 20, 21, 22, 23, 28].contains(&number) {
             continue;
         }
-        sh(&format!("ulimit -c 0; kill -{number} $$"))
-            .finish()
-            .assert_exit(128 + number);
+        sh(&format!("ulimit -c 0; kill -{number} $$")).exits(128 + number);
     }
 }
 
@@ -111,8 +108,7 @@ fn with_signal_group_a_term_reaches_the_whole_group_and_the_code_of_command_is_p
     process.until_stdout("one").until_stdout("two");
     process.signal(Signal::SIGTERM);
     process
-        .wait()
-        .assert_exit(17)
+        .exits(17)
         .assert_stdout_contains("inner")
         .assert_stdout_contains("outer");
 }
@@ -140,7 +136,7 @@ time.sleep(1000)
         .start();
     process.until_stdout("moved");
     process.signal(Signal::SIGTERM);
-    process.wait().assert_exit(17);
+    process.exits(17);
 }
 
 #[test]
@@ -187,7 +183,7 @@ fn a_stop_from_outside_stops_command_until_cont() {
         process.signal(Signal::SIGCONT);
         process.until(|process| state(process) == Some('S'), "a continued COMMAND");
         process.signal(Signal::SIGTERM);
-        process.wait().assert_exit(143);
+        process.exits(143);
     }
 }
 
@@ -221,7 +217,7 @@ fn orphans_are_reaped_and_leave_no_zombie() {
     });
     assert!(gone.is_some(), "left: {:?}{process}", process.processes());
     process.signal(Signal::SIGTERM);
-    process.wait().assert_exit(143);
+    process.exits(143);
 }
 
 #[test]
@@ -235,7 +231,7 @@ fn the_death_of_an_orphan_is_not_the_death_of_command() {
     );
     // Its stdin closes.
     process.close_stdin();
-    process.wait().assert_exit(7);
+    process.exits(7);
 }
 
 #[test]
@@ -247,7 +243,7 @@ fn sigwinch_at_any_early_moment_does_no_harm() {
         // It may be over already; that is none of this test's business.
         send_if_any(&process, Signal::SIGWINCH);
         process.close_stdin();
-        process.wait().assert_exit(6);
+        process.exits(6);
     }
 }
 
@@ -284,7 +280,7 @@ fn a_stop_signal_around_the_end_of_a_stage_is_never_forgotten() {
         until_signals_are_blocked(&process);
         pause(Duration::from_micros(step * 250));
         process.signal(Signal::SIGTERM);
-        process.wait().assert_exit(143);
+        process.exits(143);
     }
 }
 
@@ -295,7 +291,7 @@ fn a_term_at_any_point_of_the_first_milliseconds_is_never_lost() {
         until_signals_are_blocked(&process);
         pause(Duration::from_micros(step * 50));
         process.signal(Signal::SIGTERM);
-        process.wait().assert_exit(143);
+        process.exits(143);
     }
 }
 
@@ -308,7 +304,7 @@ fn a_burst_of_terms_through_the_start_ends_the_run() {
         while Instant::now() < end && process.poll().is_none() {
             send_if_any(&process, Signal::SIGTERM);
         }
-        process.wait().assert_exit(143);
+        process.exits(143);
     }
 }
 
@@ -318,8 +314,7 @@ fn an_inherited_ignored_sigchld_does_not_lose_the_exit_code() {
     Run::as_pid1()
         .via([tool("env").to_str().unwrap(), "--ignore-signal=CHLD"])
         .args(["--", "bash", "-c", script])
-        .finish()
-        .assert_exit(7)
+        .exits(7)
         .assert_stderr("");
 }
 
@@ -388,8 +383,7 @@ fn a_closed_stdin_does_no_harm() {
     Run::as_pid1()
         .via(["/bin/sh", "-c", "exec \"$0\" \"$@\" <&-"])
         .args(["--", "sh", "-c", "exit 4"])
-        .finish()
-        .assert_exit(4);
+        .exits(4);
 }
 
 #[test]

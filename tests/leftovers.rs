@@ -10,13 +10,9 @@ use std::time::{Duration, Instant};
 
 use common::inits::status;
 use common::process::children;
-use common::{DEADLINE, Process, Run, poll_until};
+use common::{DEADLINE, Process, Run, both_places, poll_until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-
-fn both_places() -> [Run; 2] {
-    [Run::as_pid1(), Run::portero()]
-}
 
 /// A master and its worker say what they get. The master ends when its worker has, which it tells by USR1.
 const MASTER: &str = r"
@@ -114,8 +110,7 @@ fn who_has_had_the_stop_with_the_group_is_not_told_again_and_who_has_not_is() {
                 let process = launcher(run, options, "0.5", how);
                 process.signal(Signal::SIGTERM);
                 process
-                    .wait()
-                    .assert_exit(143)
+                    .exits(143)
                     .assert_stdout("ready.\ndrains.\ndrained.\n")
                     .assert_stderr("");
             }
@@ -165,8 +160,7 @@ fn after_a_stop_what_is_left_has_the_time_of_the_stop_and_not_that_of_orphans() 
             let process = launcher(run, &["--orphan-grace", "100ms"], "3600", "same");
             process.signal_number(number);
             process
-                .wait()
-                .assert_exit(128 + number)
+                .exits(128 + number)
                 .assert_stdout("ready.\ndrains.\n")
                 .assert_one_line_of("portero: warning: left when COMMAND had ended, and not ended within the orphan grace of 0.1s: killed python3 (pid ");
         }
@@ -196,10 +190,7 @@ fn a_further_stop_goes_to_all_that_is_left() {
         process.signal(Signal::SIGTERM);
         process.until_stdout("drains");
         process.signal(Signal::SIGTERM);
-        process
-            .wait()
-            .assert_exit(143)
-            .assert_stdout("ready.\ndrains.\ncut.\n");
+        process.exits(143).assert_stdout("ready.\ndrains.\ncut.\n");
     }
 }
 
@@ -318,10 +309,7 @@ fn without_a_proc_of_its_own_portero_still_ends_what_is_left() {
             .start_with(Stdio::piped());
         process.until_stdout("ready");
         process.close_stdin();
-        process
-            .wait()
-            .assert_exit(5)
-            .assert_stdout("ready\nleftover got 15\n");
+        process.exits(5).assert_stdout("ready\nleftover got 15\n");
     }
 }
 
@@ -360,7 +348,7 @@ os._exit(4)
         process.until(there, "all of them");
         let start = Instant::now();
         process.close_stdin();
-        process.wait().assert_exit(4).assert_stderr("");
+        process.exits(4).assert_stderr("");
         // 0.8 s on an idle machine.
         let taken = start.elapsed();
         assert!(taken < DEADLINE, "{count} {how}: {taken:?}");
@@ -379,6 +367,6 @@ fn daemons_that_end_while_command_lives_leave_no_zombie() {
         let reaped = poll_until(DEADLINE, || (children(pid).len() == 1).then_some(()));
         assert!(reaped.is_some(), "{process}");
         let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
-        process.wait().assert_exit(143);
+        process.exits(143);
     }
 }

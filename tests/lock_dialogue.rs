@@ -49,7 +49,7 @@ fn a_server_that_goes_silent_after_any_message_of_the_dialogue_is_124_at_the_lim
     let (url, port) = (&server.url(&server.create_db()), server.port());
     // The table is there from the first case on, as it is when they are counted.
     let first = migrate(url).args(["--lock-name", "first", "--", "true"]);
-    first.finish().assert_exit(0);
+    first.exits(0);
     let all = messages(&server, url);
     assert!(all > 40, "only {all} messages");
     let cases: Vec<usize> = (0..all).step_by(if all > 60 { 4 } else { 1 }).collect();

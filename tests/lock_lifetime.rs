@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use common::migration::{Migrations, Role, TICKING, family, pids_of};
 use common::proxy::{Proxy, Way};
-use common::{Ended, Postgres, Process, Run, poll_until, portero};
+use common::{Ended, Finished, Postgres, Process, Run, poll_until, portero};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -67,31 +67,47 @@ fn until_survivor(process: &Process) {
     );
 }
 
-fn until_waiting(process: &mut Process) {
+/// A migration named `one` that has begun, with its survivor.
+#[track_caller]
+fn begun(run: Run, migrations: &Migrations) -> Process {
+    let process = run.start();
+    migrations.until_log("begin one");
+    until_survivor(&process);
+    process
+}
+
+/// One that waits for the lock.
+#[track_caller]
+fn waiting(run: Run) -> Process {
+    let mut process = run.start();
     process.until_stderr("waiting for the migration lock");
+    process
+}
+
+/// The next migration has waited, and now runs alone.
+#[track_caller]
+fn goes_alone(next: Process, migrations: &Migrations) -> Finished {
+    migrations.touch("go");
+    let finished = next.exits(0);
+    migrations.assert_alone();
+    finished
 }
 
 #[test]
 fn whoever_is_killed_the_next_migration_starts_after_the_last_process_of_this_one() {
-    let server = Postgres::start();
-    let url = server.url(&server.create_db());
+    let (_server, url) = Postgres::with_database();
     for (victim, ended) in [
         (Role::Init, Ended::Signal(9)),
         (Role::Stage, Ended::Code(137)),
         (Role::Leader, Ended::Code(137)),
     ] {
         let migrations = Migrations::new(&family());
-        let one = run(&url, &migrations, "one").start();
-        migrations.until_log("begin one");
-        until_survivor(&one);
-        let mut two = run(&url, &migrations, "two").start();
-        until_waiting(&mut two);
+        let one = begun(run(&url, &migrations, "one"), &migrations);
+        let two = waiting(run(&url, &migrations, "two"));
         kill_9(&one, victim);
         assert_eq!(one.wait().ended, ended, "{victim:?}");
         migrations.until_log("begin two");
-        migrations.touch("go");
-        two.wait().assert_exit(0);
-        migrations.assert_alone();
+        goes_alone(two, &migrations);
     }
 }
 
@@ -137,8 +153,7 @@ fn an_init_that_is_killed_below_another_one_has_its_migration_stopped_with_the_l
 
 #[test]
 fn a_child_that_closes_what_it_inherits_is_killed_with_the_stage_before_another_migrates() {
-    let server = Postgres::start();
-    let url = server.url(&server.create_db());
+    let (_server, url) = Postgres::with_database();
     // As Node does for its children: all but the standard streams.
     let migrations = Migrations::new(&format!(
         "setsid bash -c 'for fd in /proc/self/fd/*; do fd=${{fd##*/}}; [ $fd -lt 3 ] || eval \"exec $fd>&-\"; done; \
@@ -149,14 +164,11 @@ fn a_child_that_closes_what_it_inherits_is_killed_with_the_stage_before_another_
     migrations.until_log("begin one");
     let closed = || migrations.exists("closed").then_some(());
     assert!(poll_until(common::DEADLINE, closed).is_some(), "{one}");
-    let mut two = run(&url, &migrations, "two").start();
-    until_waiting(&mut two);
+    let two = waiting(run(&url, &migrations, "two"));
     kill_9(&one, Role::Stage);
     assert_eq!(one.wait().ended, Ended::Code(137));
     migrations.until_log("begin two");
-    migrations.touch("go");
-    two.wait().assert_exit(0);
-    migrations.assert_alone();
+    goes_alone(two, &migrations);
 }
 
 /// Whether the server still shows the lock half a second later.
@@ -189,18 +201,14 @@ fn the_lock_outlives_portero_as_long_as_its_migration_lives_over_every_kind_of_c
         // Nothing of it was killed with portero.
         let left = [Role::Leader, Role::Survivor].map(|role| pids_of(&shell, role).len());
         assert!(left.iter().all(|count| *count > 0), "{left:?}{shell}");
-        let mut two = migrate(&url, &migrations, "two").start();
-        until_waiting(&mut two);
-        migrations.touch("go");
-        two.wait().assert_exit(0);
-        migrations.assert_alone();
+        let two = waiting(migrate(&url, &migrations, "two"));
+        goes_alone(two, &migrations);
     }
 }
 
 #[test]
 fn what_a_migration_leaves_alone_with_orphan_grace_none_keeps_the_lock() {
-    let server = Postgres::start();
-    let url = server.url(&server.create_db());
+    let (server, url) = Postgres::with_database();
     let migrations =
         Migrations::new("setsid sh -c 'until [ -e go ]; do sleep 0.02; done' survivor &");
     let shell = beside_a_shell(&url, &migrations, "--orphan-grace none");
@@ -209,26 +217,24 @@ fn what_a_migration_leaves_alone_with_orphan_grace_none_keeps_the_lock() {
     assert!(poll_until(common::DEADLINE, || portero_gone().then_some(())).is_some());
     assert!(stays_held(&server), "free while a process is left");
     migrations.touch("go");
-    migrate(&url, &migrations, "two").finish().assert_exit(0);
+    migrate(&url, &migrations, "two").exits(0);
     migrations.assert_alone();
 }
 
 #[test]
 fn a_stopped_migration_keeps_the_lock_until_it_has_ended() {
-    let server = Postgres::start();
-    let url = server.url(&server.create_db());
+    let (server, url) = Postgres::with_database();
     let migrations =
         Migrations::new("trap 'echo stopping >> log' TERM; until [ -e go ]; do sleep 0.02; done");
     let one = run(&url, &migrations, "one").start();
     migrations.until_log("begin one");
-    let mut two = run(&url, &migrations, "two").start();
-    until_waiting(&mut two);
+    let two = waiting(run(&url, &migrations, "two"));
     one.signal(Signal::SIGTERM);
     migrations.until_log("stopping");
     assert!(stays_held(&server), "free while it cleans up");
     migrations.touch("go");
-    one.wait().assert_exit(143);
-    two.wait().assert_exit(0);
+    one.exits(143);
+    two.exits(0);
     migrations.assert_alone();
 }
 
@@ -241,8 +247,7 @@ open(\"log\", \"a\").write(\"end \" + sys.argv[1] + \"\\n\")
 
 #[test]
 fn a_wrapper_that_alone_has_the_socket_keeps_the_lock_for_its_child_when_portero_is_killed() {
-    let server = Postgres::start();
-    let url = server.url(&server.create_db());
+    let (server, url) = Postgres::with_database();
     let migrations = Migrations::new(WRAPPER);
     let shell = beside_a_shell(&url, &migrations, "");
     migrations.until_log("begin one");
@@ -250,17 +255,13 @@ fn a_wrapper_that_alone_has_the_socket_keeps_the_lock_for_its_child_when_portero
     kill_9(&shell, Role::Stage);
     assert!(stays_held(&server), "free beside the living grandchild");
     until_survivor(&shell);
-    let mut two = migrate(&url, &migrations, "two").start();
-    until_waiting(&mut two);
-    migrations.touch("go");
-    two.wait().assert_exit(0);
-    migrations.assert_alone();
+    let two = waiting(migrate(&url, &migrations, "two"));
+    goes_alone(two, &migrations);
 }
 
 #[test]
 fn what_a_successful_migration_leaves_running_has_its_grace_before_the_lock_is_given_up() {
-    let server = Postgres::start();
-    let url = server.url(&server.create_db());
+    let (_server, url) = Postgres::with_database();
     // It needs half a second to end after SIGTERM.
     let migrations = Migrations::new(
         "setsid sh -c 'trap \"sleep 0.5; echo tick $0 >> log; exit\" TERM; touch ready$0; \
@@ -279,8 +280,8 @@ fn what_a_successful_migration_leaves_running_has_its_grace_before_the_lock_is_g
     let one = start("one");
     migrations.until_log("begin one");
     let two = start("two");
-    one.wait().assert_exit(0);
-    two.wait().assert_exit(0);
+    one.exits(0);
+    two.exits(0);
     let log = migrations.log();
     assert_eq!(
         log,
@@ -314,22 +315,16 @@ fn assert_lost(mut process: Process, why: &str) {
 
 #[test]
 fn a_session_that_an_administrator_ends_kills_the_migration_and_the_next_one_runs() {
-    let server = Postgres::start();
-    let url = server.url(&server.create_db());
+    let (server, url) = Postgres::with_database();
     let start: [fn(&str, &Migrations, &str) -> Run; 2] = [migrate, run];
     for start in start {
         let migrations = Migrations::new(&family());
-        let one = start(&url, &migrations, "one").start();
-        migrations.until_log("begin one");
-        until_survivor(&one);
-        let mut two = migrate(&url, &migrations, "two").start();
-        until_waiting(&mut two);
+        let one = begun(start(&url, &migrations, "one"), &migrations);
+        let two = waiting(migrate(&url, &migrations, "two"));
         cut(&server);
         assert_lost(one, "its connection has ended");
         migrations.until_log("begin two");
-        migrations.touch("go");
-        two.wait().assert_exit(0);
-        migrations.assert_alone();
+        goes_alone(two, &migrations);
         assert!(!migrations.log().contains("end one"));
     }
 }
@@ -341,19 +336,14 @@ fn a_connection_that_a_firewall_forgets_kills_the_migration_while_the_server_sti
     let proxy = Proxy::start(server.port());
     let url = proxy.url(&direct, server.port());
     let migrations = Migrations::new(&family());
-    let one = migrate(&url, &migrations, "one").start();
-    migrations.until_log("begin one");
-    until_survivor(&one);
-    let mut two = migrate(&direct, &migrations, "two").start();
-    until_waiting(&mut two);
+    let one = begun(migrate(&url, &migrations, "one"), &migrations);
+    let two = waiting(migrate(&direct, &migrations, "two"));
     assert!(proxy.cut(Way::ToClient) > 0);
     assert_lost(one, "its connection has ended");
     assert!(stays_held(&server), "the server has heard of it");
     // That is the proxy's affair.
     proxy.cut(Way::ToServer);
-    migrations.touch("go");
-    two.wait().assert_exit(0);
-    migrations.assert_alone();
+    goes_alone(two, &migrations);
 }
 
 #[test]
@@ -361,17 +351,12 @@ fn a_restarted_server_kills_the_migration_and_the_next_one_runs() {
     let mut server = Postgres::start();
     let url = server.url(&server.create_db());
     let migrations = Migrations::new(&family());
-    let one = run(&url, &migrations, "one").start();
-    migrations.until_log("begin one");
-    until_survivor(&one);
-    let mut two = run(&url, &migrations, "two").start();
-    until_waiting(&mut two);
+    let one = begun(run(&url, &migrations, "one"), &migrations);
+    let two = waiting(run(&url, &migrations, "two"));
     server.stop();
     assert_lost(one, "its connection has ended");
     server.launch();
-    migrations.touch("go");
-    two.wait().assert_exit(0).assert_stdout("command\n");
-    migrations.assert_alone();
+    goes_alone(two, &migrations).assert_stdout("command\n");
 }
 
 #[test]
@@ -389,9 +374,10 @@ fn a_lock_that_the_server_no_longer_shows_kills_the_migration_also_beside_a_sess
          GRANT SELECT ON pg_catalog.pg_locks TO public",
     );
     let migrations = Migrations::new(&family());
-    let one = migrate(&server.url(&database), &migrations, "one").start();
-    migrations.until_log("begin one");
-    until_survivor(&one);
+    let one = begun(
+        migrate(&server.url(&database), &migrations, "one"),
+        &migrations,
+    );
     server.psql(
         &database,
         "CREATE OR REPLACE FUNCTION shown() RETURNS bool LANGUAGE sql AS 'SELECT false'",
@@ -420,16 +406,13 @@ fn a_lost_lock_kills_the_migration_at_once_whatever_delays_a_stop() {
     assert!(took < Duration::from_secs(5), "{took:?}");
     assert_lost(one, "its connection has ended");
     // Nobody is left of it.
-    migrate(&url, &Migrations::new("true"), "two")
-        .finish()
-        .assert_exit(0);
+    migrate(&url, &Migrations::new("true"), "two").exits(0);
     assert!(!migrations.log().contains("end"), "{}", migrations.log());
 }
 
 #[test]
 fn what_was_left_alone_with_orphan_grace_none_dies_with_the_lock_too() {
-    let server = Postgres::start();
-    let url = server.url(&server.create_db());
+    let (server, url) = Postgres::with_database();
     let migrations = Migrations::new(TICKING);
     let line = format!(
         "setsid sh -c 'while :; do sleep 0.1; done' survivor & exec {} one",
@@ -452,9 +435,7 @@ fn a_network_that_swallows_everything_kills_the_migration_before_the_server_free
     let proxy = Proxy::start(server.port());
     let url = proxy.url(&direct, server.port());
     let migrations = Migrations::new(&family());
-    let mut one = run(&url, &migrations, "one").start();
-    migrations.until_log("begin one");
-    until_survivor(&one);
+    let mut one = begun(run(&url, &migrations, "one"), &migrations);
     proxy.swallow(true);
     let start = Instant::now();
     let gone = || pids_of(&one, Role::Survivor).is_empty().then_some(());

@@ -32,7 +32,7 @@ fn a_pooler_that_shares_sessions_is_refused_with_the_remedy_and_leaves_no_lock()
         };
         let all: Vec<_> = (0..4).map(start).collect();
         for process in all {
-            process.wait().assert_exit(125).assert_stdout("");
+            process.exits(125).assert_stdout("");
         }
         assert_eq!(locks(&server), "0", "{mode}");
     }
@@ -52,7 +52,7 @@ fn a_pooler_of_whole_sessions_holds_the_lock_like_the_server() {
     };
     let all: Vec<_> = (0..4).map(start).collect();
     for process in all {
-        process.wait().assert_exit(0);
+        process.exits(0);
     }
     migrations.assert_alone();
     assert_eq!(migrations.log().matches("end").count(), 4);
@@ -74,7 +74,7 @@ fn of_replicas_behind_a_pooler_of_two_or_three_sessions_one_migrates_and_all_end
         };
         let all: Vec<_> = (0..6).map(start).collect();
         for process in all {
-            process.wait().assert_exit(0);
+            process.exits(0);
         }
         assert_eq!(migrations.log().matches("end").count(), 1, "{pool_size}");
         assert_eq!(locks(&server), "0");
@@ -135,8 +135,7 @@ fn the_primary_is_found_among_several_hosts() {
     );
     migrate(&url)
         .args(["--", "echo", "ran"])
-        .finish()
-        .assert_exit(0)
+        .exits(0)
         .assert_stdout("ran\n");
 }
 
@@ -149,8 +148,7 @@ fn what_is_not_postgres_is_refused_with_the_remedy() {
     ] {
         migrate(url)
             .args(["--", "echo", "ran"])
-            .finish()
-            .assert_exit(125)
+            .exits(125)
             .assert_stdout("")
             .assert_one_error_line()
             .assert_stderr_contains("--no-lock")
@@ -177,7 +175,7 @@ fn replicas_run(server: &Postgres, database: &str, tool: &str, statements: &[&st
     };
     let all: Vec<_> = (0..3).map(start).collect();
     for process in all {
-        process.wait().assert_exit(0);
+        process.exits(0);
     }
 }
 
@@ -224,8 +222,7 @@ fn waiting_replicas_and_the_tools_own_locks_never_lock_each_other_out() {
 
 #[test]
 fn a_failed_migration_frees_the_lock_at_once() {
-    let server = Postgres::start();
-    let url = server.url(&server.create_db());
+    let (_server, url) = Postgres::with_database();
     let migrations = Migrations::new("until [ -e go ]; do sleep 0.02; done; exit 7");
     let script = migrations.script();
     let one = Run::as_pid1()
@@ -240,8 +237,8 @@ fn a_failed_migration_frees_the_lock_at_once() {
     let mut two = migrate(&url).args(["--", "echo", "ran"]).start();
     two.until_stderr("held by pid");
     migrations.touch("go");
-    one.wait().assert_exit(7).assert_stdout("");
-    two.wait().assert_exit(0).assert_stdout("ran\n");
+    one.exits(7).assert_stdout("");
+    two.exits(0).assert_stdout("ran\n");
     assert_eq!(migrations.log(), "begin one\n");
 }
 
@@ -279,9 +276,9 @@ fn who_waits_says_who_holds_the_lock_every_five_seconds_and_keeps_no_connection(
         "they stay connected"
     );
     migrations.touch("go");
-    one.wait().assert_exit(0);
+    one.exits(0);
     for other in others {
-        other.wait().assert_exit(0);
+        other.exits(0);
     }
     migrations.assert_alone();
 }

@@ -41,7 +41,7 @@ fn a_server_without_advisory_locks_is_refused_in_a_sentence_of_its_own_and_waite
             .assert_stderr_contains("has no advisory locks")
             .assert_stderr_contains("--no-lock")
             .assert_stderr_contains(&format!("({state})"));
-        Run::portero().args(["wait", &url]).finish().assert_exit(0);
+        Run::portero().args(["wait", &url]).exits(0);
     }
 }
 
@@ -86,20 +86,19 @@ fn a_read_only_session_is_waited_for_and_then_refused_in_words_of_its_own() {
         assert!(start.elapsed() >= Duration::from_secs(3), "{finished}");
         assert!(!finished.stderr.contains("not portero's"), "{finished}");
     }
-    Run::portero().args(["wait", &url]).finish().assert_exit(0);
+    Run::portero().args(["wait", &url]).exits(0);
     // It passes.
     let mut waiting = migrate(&url)
         .args(["--migrate-once", "v1", "--", "echo", "ran"])
         .start();
     waiting.until_stderr("read-only sessions");
     set("off");
-    waiting.wait().assert_exit(0).assert_stdout("ran\n");
+    waiting.exits(0).assert_stdout("ran\n");
     // What is recorded needs no right to write.
     set("on");
     migrate(&url)
         .args(["--migrate-once", "v1", "--", "echo", "ran"])
-        .finish()
-        .assert_exit(0)
+        .exits(0)
         .assert_stdout("");
 }
 
@@ -127,7 +126,7 @@ fn a_standby_is_refused_at_the_limit_and_goes_through_when_it_is_promoted_meanwh
     refused(&url)
         .assert_stderr_contains("hot standby")
         .assert_stderr_contains("target_session_attrs=read-write");
-    Run::portero().args(["wait", &url]).finish().assert_exit(0);
+    Run::portero().args(["wait", &url]).exits(0);
     let mut waiting = Run::as_pid1()
         .env("DATABASE_URL", &url)
         .args(["--database", "DATABASE_URL", "--migrate", "echo migrated"])
@@ -136,10 +135,7 @@ fn a_standby_is_refused_at_the_limit_and_goes_through_when_it_is_promoted_meanwh
     waiting.until_stderr("hot standby");
     server.stop();
     standby.psql("postgres", "SELECT pg_promote()");
-    waiting
-        .wait()
-        .assert_exit(0)
-        .assert_stdout("migrated\ncommand\n");
+    waiting.exits(0).assert_stdout("migrated\ncommand\n");
 }
 
 #[test]
@@ -157,11 +153,10 @@ fn a_failover_that_takes_the_lock_kills_the_migration_and_the_next_start_goes_th
     one.until_stdout("begin");
     server.stop();
     standby.psql("postgres", "SELECT pg_promote()");
-    one.wait().assert_exit(125);
+    one.exits(125);
     migrate(&url)
         .args(["--", "echo", "ran"])
-        .finish()
-        .assert_exit(0)
+        .exits(0)
         .assert_stdout("ran\n");
 }
 
@@ -212,9 +207,9 @@ fn a_search_path_with_the_same_names_before_the_catalog_fools_nobody() {
     one.until_stdout("begin");
     let mut two = held("echo ran");
     two.until_stderr("held by pid");
-    one.wait().assert_exit(0);
+    one.exits(0);
     // Not fooled into migrating, nor into thinking that nothing is recorded.
-    two.wait().assert_exit(0).assert_stdout("");
+    two.exits(0).assert_stdout("");
     let recorded = "SELECT count(*) FROM portero.migrations WHERE finished_at > '2020-01-01'::pg_catalog.timestamptz";
     assert_eq!(server.psql(&database, recorded), "1");
 }

@@ -16,8 +16,7 @@ const MIGRATION: &str = "#!/bin/sh\necho begin >> \"$1\"\nsleep 0.4\necho end >>
 
 #[test]
 fn replicas_that_start_at_once_migrate_one_at_a_time() {
-    let server = Postgres::start();
-    let url = server.url(&server.create_db());
+    let (_server, url) = Postgres::with_database();
     let directory = TempDir::new();
     let (script, log) = (
         directory.script("migration", MIGRATION),
@@ -33,7 +32,7 @@ fn replicas_that_start_at_once_migrate_one_at_a_time() {
     };
     let replicas: Vec<_> = (0..4).map(start).collect();
     for replica in replicas {
-        replica.wait().assert_exit(0).assert_never_says(PASSWORD);
+        replica.exits(0).assert_never_says(PASSWORD);
     }
     assert_eq!(fs::read_to_string(&log).unwrap(), "begin\nend\n".repeat(4));
 }
@@ -52,13 +51,12 @@ fn different_databases_do_not_wait_for_each_other() {
     };
     let mut held = start(&one, "echo begin; exec sleep 1000");
     held.until_stdout("begin");
-    start(&two, "exit 0").wait().assert_exit(0);
+    start(&two, "exit 0").exits(0);
 }
 
 #[test]
 fn the_wait_for_the_lock_ends_with_124_at_its_limit() {
-    let server = Postgres::start();
-    let url = server.url(&server.create_db());
+    let (_server, url) = Postgres::with_database();
     let start = |options: &[&str], script: &str| {
         Run::portero()
             .args(["migrate", "--database", &url])
@@ -69,23 +67,20 @@ fn the_wait_for_the_lock_ends_with_124_at_its_limit() {
     let mut held = start(&[], "echo begin; exec sleep 1000");
     held.until_stdout("begin");
     start(&["--lock-timeout", "700ms"], "echo ran")
-        .wait()
-        .assert_exit(124)
+        .exits(124)
         .assert_stdout("")
         .assert_never_says(PASSWORD);
     start(
         &["--lock-timeout", "10s", "--lock-name", "another"],
         "echo ran",
     )
-    .wait()
-    .assert_exit(0)
+    .exits(0)
     .assert_stdout("ran\n");
 }
 
 #[test]
 fn a_waiting_replica_goes_on_when_the_holder_dies() {
-    let server = Postgres::start();
-    let url = server.url(&server.create_db());
+    let (_server, url) = Postgres::with_database();
     let start = |script: &str| {
         Run::as_pid1()
             .args(["migrate", "--database", &url, "--", "sh", "-c", script])
@@ -98,42 +93,35 @@ fn a_waiting_replica_goes_on_when_the_holder_dies() {
     assert_eq!(next.stdout(), "", "two at a time{next}");
     held.signal(Signal::SIGKILL);
     assert_eq!(held.wait().ended, Ended::Signal(9));
-    next.wait().assert_exit(0).assert_stdout("mine\n");
+    next.exits(0).assert_stdout("mine\n");
 }
 
 #[test]
 fn the_code_of_a_failing_migration_is_passed_on() {
-    let server = Postgres::start();
-    let url = server.url(&server.create_db());
+    let (_server, url) = Postgres::with_database();
     for (script, code) in [("exit 3", 3), ("exit 255", 255), ("kill -9 $$", 137)] {
         Run::portero()
             .args(["migrate", "--database", &url, "--", "sh", "-c", script])
-            .finish()
-            .assert_exit(code);
+            .exits(code);
     }
     for (command, code) in [("/no/such/migration", 127), ("/etc/passwd", 126)] {
         Run::portero()
             .args(["migrate", "--database", &url, "--", command])
-            .finish()
-            .assert_exit(code)
+            .exits(code)
             .assert_stderr_contains(command);
     }
 }
 
 #[test]
 fn a_stop_signal_reaches_the_migration_and_its_code_is_passed_on() {
-    let server = Postgres::start();
-    let url = server.url(&server.create_db());
+    let (_server, url) = Postgres::with_database();
     let script = "trap 'echo cleaned; exit 9' TERM; echo begin; while :; do :; done";
     let mut process = Run::as_pid1()
         .args(["migrate", "--database", &url, "--", "sh", "-c", script])
         .start();
     process.until_stdout("begin");
     process.signal(Signal::SIGTERM);
-    process
-        .wait()
-        .assert_exit(9)
-        .assert_stdout_contains("cleaned");
+    process.exits(9).assert_stdout_contains("cleaned");
 }
 
 fn run_with(server: &Postgres, database: &str, migrations: &[&str]) -> Run {
@@ -155,8 +143,7 @@ fn command_starts_only_after_the_migrations_in_their_order() {
         &["sh -c 'echo one' && echo 'two  words'", "echo three"],
     )
     .args(["--", "echo", "command"])
-    .finish()
-    .assert_exit(0)
+    .exits(0)
     .assert_stdout("one\ntwo  words\nthree\ncommand\n")
     .assert_never_says(PASSWORD);
 }
@@ -193,8 +180,7 @@ fn after_a_failing_migration_nothing_else_starts() {
     ] {
         run_with(&server, &database, migrations)
             .args(["--", "echo", "command"])
-            .finish()
-            .assert_exit(7)
+            .exits(7)
             .assert_stdout("");
     }
 }
@@ -213,7 +199,7 @@ fn a_stop_signal_during_a_migration_ends_the_run_also_when_the_migration_succeed
         .start();
     process.until_stdout("begin");
     process.signal(Signal::SIGTERM);
-    process.wait().assert_exit(143).assert_stdout("begin\n");
+    process.exits(143).assert_stdout("begin\n");
 }
 
 #[test]
@@ -233,8 +219,7 @@ fn a_migration_runs_as_the_dropped_user_without_porteros_variables() {
         ],
     )
     .args(["--user", "1234:2345", "--", "sh", "-c", script])
-    .finish()
-    .assert_exit(0)
+    .exits(0)
     .assert_stdout("1234\n2345\nNoNewPrivs:\t1\nnone\n1234\n2345\nNoNewPrivs:\t1\n0\n");
 }
 
@@ -242,8 +227,7 @@ fn a_migration_runs_as_the_dropped_user_without_porteros_variables() {
 fn without_the_lock_no_database_is_asked() {
     Run::as_pid1()
         .line("--no-lock --migrate 'echo migration' -- echo command")
-        .finish()
-        .assert_exit(0)
+        .exits(0)
         .assert_stdout("migration\ncommand\n");
 }
 
@@ -259,10 +243,7 @@ fn migrate_waits_for_its_database() {
     process.until_stderr(&server.port().to_string());
     assert_eq!(process.stdout(), "", "it did not wait{process}");
     server.launch();
-    process
-        .wait()
-        .assert_exit(0)
-        .assert_stdout("migration\ncommand\n");
+    process.exits(0).assert_stdout("migration\ncommand\n");
 }
 
 #[test]
@@ -278,8 +259,7 @@ fn a_standby_that_stays_one_is_refused() {
         .line("migrate --database")
         .arg(server.url("postgres"))
         .line("--wait-timeout 1s -- echo ran")
-        .finish()
-        .assert_exit(125)
+        .exits(125)
         .assert_stdout("")
         .assert_never_says(PASSWORD);
 }

@@ -71,8 +71,7 @@ fn another_version_lock_table_or_database_migrates() {
             migrate(&server.url(database), version)
                 .args(*options)
                 .args(["--", "echo", "ran"])
-                .finish()
-                .assert_exit(0)
+                .exits(0)
                 .assert_stdout(expected);
         }
     }
@@ -86,12 +85,11 @@ fn success_alone_is_recorded() {
     let database = server.create_db();
     let url = server.url(&database);
     let script = |script| migrate(&url, "v1").args(["--", "sh", "-c", script]);
-    script("exit 3").finish().assert_exit(3);
-    script("kill -9 $$").finish().assert_exit(137);
+    script("exit 3").exits(3);
+    script("kill -9 $$").exits(137);
     migrate(&url, "v1")
         .args(["--", "/no/such/migration"])
-        .finish()
-        .assert_exit(127);
+        .exits(127);
     for (signal, name) in [(Signal::SIGTERM, "term"), (Signal::SIGKILL, "kill")] {
         // Of a namespace, so that nothing is left of a killed one.
         let mut process = with_options(Run::as_pid1(), &url, "v1")
@@ -102,10 +100,7 @@ fn success_alone_is_recorded() {
         assert_ne!(process.wait().ended, common::Ended::Code(0), "{name}");
     }
     assert_eq!(versions(&server, &database), "");
-    script("echo ran")
-        .finish()
-        .assert_exit(0)
-        .assert_stdout("ran\n");
+    script("echo ran").exits(0).assert_stdout("ran\n");
     assert_eq!(versions(&server, &database), "portero|v1|t|t");
 }
 
@@ -132,20 +127,15 @@ fn of_several_migrations_all_must_succeed_to_be_recorded() {
 
 #[test]
 fn a_recorded_version_does_not_ask_for_the_lock() {
-    let server = Postgres::start();
-    let url = server.url(&server.create_db());
-    migrate(&url, "v1")
-        .args(["--", "true"])
-        .finish()
-        .assert_exit(0);
+    let (_server, url) = Postgres::with_database();
+    migrate(&url, "v1").args(["--", "true"]).exits(0);
     let mut held = migrate(&url, "v2")
         .args(["--", "sh", "-c", "echo begin; exec sleep 1000"])
         .start();
     held.until_stdout("begin");
     migrate(&url, "v1")
         .args(["--lock-timeout", "100ms", "--", "echo", "ran"])
-        .finish()
-        .assert_exit(0)
+        .exits(0)
         .assert_stdout("");
 }
 
@@ -155,25 +145,19 @@ fn what_is_no_version_or_no_table_is_a_usage_error() {
     for version in ["", "latest", "main", "master", "dev", "Main", "v 1"] {
         migrate(url, version)
             .args(["--", "true"])
-            .finish()
-            .assert_exit(125)
-            .assert_one_error_line()
+            .refused()
             .assert_stderr_contains("--migrate-once")
             .assert_never_says("hunter2");
     }
     for table in ["migrations", "a.b.c", "a.\"b\"", ".b", "a.b;c"] {
         migrate(url, "v1")
             .args(["--migrate-table", table, "--", "true"])
-            .finish()
-            .assert_exit(125)
-            .assert_one_error_line()
+            .refused()
             .assert_stderr_contains("--migrate-table");
     }
     migrate(url, "v1")
         .args(["--no-lock", "--", "true"])
-        .finish()
-        .assert_exit(125)
-        .assert_one_error_line()
+        .refused()
         .assert_stderr_contains("--no-lock");
 }
 
@@ -231,8 +215,7 @@ fn a_table_of_somebody_else_is_refused() {
     );
     migrate(&server.url(&database), "v1")
         .args(["--", "echo", "ran"])
-        .finish()
-        .assert_exit(125)
+        .exits(125)
         .assert_stdout("")
         .assert_stderr_contains("--migrate-table");
 }
@@ -244,8 +227,7 @@ fn the_table_is_in_a_schema_that_nothing_else_looks_at() {
     let tables = "SELECT count(*) FROM pg_tables WHERE schemaname = ANY (current_schemas(true)) AND tablename ~ 'migrat'";
     migrate(&server.url(&database), "v1")
         .args(["--", "true"])
-        .finish()
-        .assert_exit(0);
+        .exits(0);
     assert_eq!(server.psql(&database, tables), "0");
 }
 
@@ -253,8 +235,7 @@ fn the_table_is_in_a_schema_that_nothing_else_looks_at() {
 fn a_dry_run_says_which_version_and_where() {
     migrate("postgres://app:hunter2@127.0.0.1:1/app", "v1")
         .args(["--dry-run", "--", "true"])
-        .finish()
-        .assert_exit(0)
+        .exits(0)
         .assert_stdout_contains("migrate-once: v1")
         .assert_never_says("hunter2");
 }

@@ -85,8 +85,7 @@ fn every_method_logs_in_and_what_is_wrong_is_told_by_its_sqlstate() {
             Run::portero()
                 .args(["wait", "--wait-timeout", "1s", "URL"])
                 .env("URL", url)
-                .finish()
-                .assert_exit(125)
+                .exits(125)
                 .assert_stderr_contains(&format!("({state})"));
         }
     });
@@ -187,8 +186,8 @@ fn two_replicas_migrate_one_after_the_other_and_once_where_the_version_says_so()
             let mut two = replica(second, once);
             two.until_stderr("held by pid");
             let go = migrations.touch("go");
-            one.wait().assert_exit(0);
-            two.wait().assert_exit(0);
+            one.exits(0);
+            two.exits(0);
             let ran = migrations.log().contains(&format!("begin {second}"));
             assert_eq!(ran, second_runs, "{}", migrations.log());
             std::fs::remove_file(go).unwrap();
@@ -213,11 +212,10 @@ fn a_migration_whose_session_the_server_ends_is_killed_and_the_next_one_goes_thr
             "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'",
         );
         assert_eq!(ended, "t");
-        one.wait().assert_exit(125);
+        one.exits(125);
         migrate(&url)
             .args(["--", "echo", "ran"])
-            .finish()
-            .assert_exit(0)
+            .exits(0)
             .assert_stdout("ran\n");
         let left = || {
             let count = server.psql(

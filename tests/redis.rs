@@ -158,8 +158,7 @@ fn tls_is_verified_as_for_https() {
     // The health check believes loopback, the wait believes nobody.
     healthcheck(&url("127.0.0.1", ""), &[]).assert_exit(0);
     wait(&url("127.0.0.1", ""), "3s", &[])
-        .wait()
-        .assert_exit(125)
+        .exits(125)
         .assert_stderr_contains("certificate refused");
     let other = Redis::start_with_tls(&[]);
     let other = other.ca();
@@ -180,8 +179,7 @@ fn tls_is_verified_as_for_https() {
     let why = "can't read /nonexistent/ca.crt: no such file or directory (ENOENT)";
     let started = Instant::now();
     wait(&missing, "60s", &[])
-        .wait()
-        .assert_exit(125)
+        .exits(125)
         .assert_stderr_contains(why);
     assert!(started.elapsed() < DEADLINE, "it was waited for");
 
@@ -222,9 +220,7 @@ fn a_server_that_loads_its_data_or_runs_a_script_is_not_ready_yet() {
         server.command(&["CONFIG", "SET", "key-load-delay", "0"]),
         "OK"
     );
-    late.wait()
-        .assert_exit(0)
-        .assert_stderr_contains("is ready after");
+    late.exits(0).assert_stderr_contains("is ready after");
 }
 
 #[test]
@@ -236,10 +232,7 @@ fn a_server_that_comes_late_is_waited_for() {
         .start();
     waiting.until_stderr("connection refused");
     server.launch();
-    waiting
-        .wait()
-        .assert_exit(0)
-        .assert_stderr_contains("is ready after");
+    waiting.exits(0).assert_stderr_contains("is ready after");
 }
 
 #[test]

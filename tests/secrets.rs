@@ -9,7 +9,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use common::{Finished, Run, TempDir};
+use common::{Run, TempDir, rows, side_by_side};
 
 /// Nothing else on the machine has this in its command line, the test itself included.
 fn secret() -> String {
@@ -92,8 +92,7 @@ fn a_secret_that_only_root_can_read_reaches_command_to_the_letter_and_its_file_d
         .env("TOKEN_FILE", &token)
         .args(["--user", "1234:2345", "--secret", "TOKEN", "--", "sh", "-c"])
         .arg("printf '<%s>' \"$TOKEN\"; echo ${TOKEN_FILE-none} $(id -u)")
-        .finish()
-        .assert_exit(0)
+        .exits(0)
         .assert_stdout("<p@ss 'w\"$rd${X}\\\n>none 1234\n")
         .assert_stderr("");
     // Who is not root can't read it: the line names the variable and the file.
@@ -114,67 +113,42 @@ fn a_secret_that_only_root_can_read_reaches_command_to_the_letter_and_its_file_d
 fn no_error_no_warning_and_no_dry_run_shows_a_secret_at_any_level() {
     let (directory, secret) = (TempDir::new(), secret());
     let token = file_of_roots(&directory, &secret);
-    let table: [&[&str]; 21] = [
-        &["--user", "${TOKEN}"],
-        &["--user", "1000:${TOKEN}"],
-        &["--chown", "/${TOKEN}", "--user", "1:1"],
-        &["--keep-cap", "${TOKEN}"],
-        &["--wait", "${TOKEN}"],
-        &["--wait", "tcp://${TOKEN}:99999"],
-        &[
-            "--wait",
-            "http://127.0.0.1:1/${TOKEN}?x=${TOKEN}",
-            "--wait-timeout",
-            "100ms",
-        ],
-        &["--wait", "file:///${TOKEN}", "--wait-timeout", "100ms"],
-        &["--wait", "unix:///${TOKEN}", "--wait-timeout", "100ms"],
-        &["--wait", "${TOKEN}.invalid:1", "--wait-timeout", "100ms"],
-        &["--database", "${TOKEN}"],
-        &[
-            "--database",
-            "postgres://${TOKEN}:${TOKEN}@127.0.0.1:1/${TOKEN}?application_name=${TOKEN}",
-            "--wait-timeout",
-            "100ms",
-        ],
-        &["--wait-timeout", "${TOKEN}"],
-        &["--stop-delay", "${TOKEN}"],
-        &["--map-signal", "${TOKEN}"],
-        &["--map-exit", "${TOKEN}"],
-        &["--skip", "${TOKEN}"],
-        &["--no-lock", "--migrate", "${TOKEN}"],
-        &["--no-lock", "--migrate", "false ${TOKEN}"],
-        &[
-            "--default",
-            "X=${TOKEN}",
-            "--default",
-            "Y=${X}",
-            "--ca-cert",
-            "${TOKEN}",
-            "--wait",
-            "https://127.0.0.1:1/",
-            "--wait-timeout",
-            "100ms",
-        ],
-        &["--expand-args"],
-    ];
-    for options in table {
-        for given in ["TOKEN_FILE", "TOKEN"] {
-            for output in [&["-v"][..], &["--log-format", "json"], &["--dry-run"]] {
-                let run = Run::portero()
-                    .env(
-                        given,
-                        if given == "TOKEN" {
-                            secret.as_ref()
-                        } else {
-                            token.as_os_str()
-                        },
-                    )
-                    .args(["--secret", "TOKEN"])
-                    .args(output)
-                    .args(options)
-                    .args(["--", "/no/${TOKEN}"]);
-                let finished: Finished = run.finish();
+    let table = r#"
+        --user ${TOKEN}
+        --user 1000:${TOKEN}
+        --chown /${TOKEN} --user 1:1
+        --keep-cap ${TOKEN}
+        --wait ${TOKEN}
+        --wait tcp://${TOKEN}:99999
+        --wait http://127.0.0.1:1/${TOKEN}?x=${TOKEN} --wait-timeout 100ms
+        --wait file:///${TOKEN} --wait-timeout 100ms
+        --wait unix:///${TOKEN} --wait-timeout 100ms
+        --wait ${TOKEN}.invalid:1 --wait-timeout 100ms
+        --database ${TOKEN}
+        --wait-timeout 100ms --database postgres://${TOKEN}:${TOKEN}@127.0.0.1:1/${TOKEN}?application_name=${TOKEN}
+        --wait-timeout ${TOKEN}
+        --stop-delay ${TOKEN}
+        --map-signal ${TOKEN}
+        --map-exit ${TOKEN}
+        --skip ${TOKEN}
+        --no-lock --migrate ${TOKEN}
+        --no-lock --migrate 'false ${TOKEN}'
+        --default X=${TOKEN} --default Y=${X} --ca-cert ${TOKEN} --wait https://127.0.0.1:1/ --wait-timeout 100ms
+        --expand-args
+    "#;
+    side_by_side(rows(table), |[options]| {
+        let given = [
+            ("TOKEN_FILE", token.as_os_str()),
+            ("TOKEN", secret.as_ref()),
+        ];
+        for (name, value) in given {
+            for output in ["-v", "--log-format json", "--dry-run"] {
+                let run = Run::portero().env(name, value).line("--secret TOKEN");
+                let finished = run
+                    .line(output)
+                    .line(options)
+                    .line("-- /no/${TOKEN}")
+                    .finish();
                 finished.assert_never_says(&secret);
                 let said = finished.stdout.len() + finished.stderr.len();
                 assert!(
@@ -183,63 +157,33 @@ fn no_error_no_warning_and_no_dry_run_shows_a_secret_at_any_level() {
                 );
             }
         }
-    }
+    });
     Run::portero()
         .env("TOKEN_FILE", &token)
         .line("healthcheck --secret TOKEN --header 'X: ${TOKEN}'")
         .arg("http://127.0.0.1:1/${TOKEN}")
-        .finish()
-        .assert_exit(1)
+        .exits(1)
         .assert_never_says(&secret)
         .assert_stderr_contains("***");
 }
 
 #[test]
 fn no_warning_no_error_and_no_dry_run_shows_what_may_be_a_password_in_a_command() {
-    let table: [(&[&str], &[&str], i32, &str); 7] = [
-        (
-            &[],
-            &["true", "--password", "hunter2${X}"],
-            0,
-            "--expand-args",
-        ),
-        (
-            &["--no-lock", "--migrate", "a hunter2; b"],
-            &["true"],
-            125,
-            "';' is shell syntax",
-        ),
-        (
-            &["--no-lock", "--migrate", "a $(hunter2)"],
-            &["true"],
-            125,
-            "'$(' is shell syntax",
-        ),
-        (
-            &["--no-lock", "--migrate", "a `hunter2`"],
-            &["true"],
-            125,
-            "'`' is shell syntax",
-        ),
-        (&["--default", "=hunter2"], &["true"], 125, "--default"),
-        (&["--default", "hunter2 is it"], &["true"], 125, "--default"),
-        (
-            &["--expand-args"],
-            &["true", "hunter2${UNSET}"],
-            125,
-            "UNSET",
-        ),
-    ];
-    for (options, command, code, said) in table {
-        Run::portero()
-            .args(options)
-            .arg("--")
-            .args(command)
-            .finish()
-            .assert_exit(code)
+    let table = "
+        -- true --password hunter2${X}              0    --expand-args
+        --no-lock --migrate 'a hunter2; b' -- true  125  ';' is shell syntax
+        --no-lock --migrate 'a $(hunter2)' -- true  125  '$(' is shell syntax
+        --no-lock --migrate 'a `hunter2`' -- true   125  '`' is shell syntax
+        --default =hunter2 -- true                  125  --default
+        --default 'hunter2 is it' -- true           125  --default
+        --expand-args -- true hunter2${UNSET}       125  UNSET
+    ";
+    for [line, code, said] in rows(table) {
+        let finished = Run::portero().line(line).exits(code.parse().unwrap());
+        finished
             .assert_one_error_line()
-            .assert_never_says("hunter2")
-            .assert_stderr_contains(said);
+            .assert_never_says("hunter2");
+        finished.assert_stderr_contains(said);
     }
     Run::portero()
         .line("--dry-run --no-lock --migrate \"m 'host=db password=hunter2'\"")
@@ -251,8 +195,7 @@ fn no_warning_no_error_and_no_dry_run_shows_what_may_be_a_password_in_a_command(
             "postgres://u:hunter2@db/x",
         ])
         .args(["redis://:hunter2@db", "a?password=hunter2&b=c"])
-        .finish()
-        .assert_exit(0)
+        .exits(0)
         .assert_never_says("hunter2")
         .assert_stdout_contains("b=c");
 }
@@ -265,8 +208,7 @@ fn a_default_whose_name_says_password_is_not_shown_in_a_dry_run() {
             .line("--dry-run --default")
             .arg(&default)
             .line("--default MODE=plain -- true")
-            .finish()
-            .assert_exit(0)
+            .exits(0)
             .assert_never_says("hunter2")
             .assert_stdout_contains(&format!("{name}=***"))
             .assert_stdout_contains("MODE=plain");

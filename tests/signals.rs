@@ -283,7 +283,7 @@ fn nohup_works() {
     process.until_stdout("ready");
     process.signal(Signal::SIGHUP);
     process.signal(Signal::SIGTERM);
-    process.wait().assert_exit(143);
+    process.exits(143);
 }
 
 #[test]

@@ -186,15 +186,12 @@ for sent in range(2000):
     time.sleep(max(0, start + sent / 1000 - time.monotonic()))"
         );
         let before = Held::by(pid);
-        Run::program("python3")
-            .args(["-c", &sender])
-            .finish()
-            .assert_exit(0);
+        Run::program("python3").args(["-c", &sender]).exits(0);
         process.until(|_| sleeps(pid), "the last of them");
         assert_eq!(Held::by(pid), before, "{process}");
         process.signal(Signal::SIGUSR2);
         process.until_stdout("2000 signals\n");
         process.signal(Signal::SIGTERM);
-        process.wait().assert_exit(7);
+        process.exits(7);
     }
 }

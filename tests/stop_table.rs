@@ -127,7 +127,7 @@ fn portero_wait_takes_the_stops_of_its_variable() {
                 process.signal_number(dropped);
             }
             process.signal_number(number);
-            process.wait().assert_exit(128 + number);
+            process.exits(128 + number);
         }
     });
 }
@@ -220,7 +220,7 @@ fn a_stop_and_nothing_else_starts_the_stop_timeout_of_command() {
             assert_eq!(process.poll(), None, "{process}");
         }
         process.signal_number(number.unwrap_or(stops[0]));
-        process.wait().assert_exit(137).assert_one_line_of(
+        process.exits(137).assert_one_line_of(
             "portero: warning: not ended within the stop timeout of 0.3s: killed python3 (pid 2)",
         );
     });
@@ -276,7 +276,7 @@ fn a_stop_and_nothing_else_is_delayed() {
             nix::sys::signal::Signal::SIGKILL,
         )
         .unwrap();
-        process.wait().assert_exit(137);
+        process.exits(137);
     });
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use common::inits::{sleeps, status};
 use common::process::{children, tree};
-use common::{DEADLINE, Ended, Finished, Process, Run, TempDir, poll_until};
+use common::{DEADLINE, Ended, Finished, Process, Run, TempDir, both_places, poll_until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -48,10 +48,6 @@ while True:
     count += 1
     time.sleep(0.1)
 ";
-
-fn both_places() -> [Run; 2] {
-    [Run::as_pid1(), Run::portero()]
-}
 
 fn listener(run: Run, options: &[&str]) -> Process {
     let mut process = run
@@ -119,7 +115,7 @@ fn a_term_is_forwarded_after_the_delay_and_not_before() {
         send(&mut process, Signal::SIGTERM);
         process.until(|process| heard(process) == [15, 15], "the second");
         process.signal(Signal::SIGUSR2);
-        process.wait().assert_exit(7).assert_stderr("");
+        process.exits(7).assert_stderr("");
     }
 }
 
@@ -137,7 +133,7 @@ fn a_second_stop_of_any_kind_ends_the_delay_and_goes_in_the_place_of_the_first()
             process.until_stdout(&format!("<{second}>"));
             process.signal(Signal::SIGUSR2);
             let heard = format!("ready\n<{second}>\n<12>\n");
-            process.wait().assert_exit(7).assert_stdout(&heard);
+            process.exits(7).assert_stdout(&heard);
         }
     }
 }
@@ -158,7 +154,7 @@ fn other_signals_pass_during_the_delay() {
         }
         assert!(!heard(&process).contains(&15), "{process}");
         process.signal(Signal::SIGUSR2);
-        process.wait().assert_exit(7);
+        process.exits(7);
     }
 }
 
@@ -168,11 +164,7 @@ fn a_command_that_ends_during_the_delay_ends_the_run_at_once() {
         let mut process = listener(run, &["--stop-delay", "1h"]);
         send(&mut process, Signal::SIGTERM);
         process.close_stdin();
-        process
-            .wait()
-            .assert_exit(3)
-            .assert_stdout("ready\n")
-            .assert_stderr("");
+        process.exits(3).assert_stdout("ready\n").assert_stderr("");
     }
 }
 
@@ -216,7 +208,7 @@ fn a_term_before_command_runs_is_not_delayed() {
             .start();
         process.until_stderr("/no/such");
         process.signal(Signal::SIGTERM);
-        process.wait().assert_exit(143);
+        process.exits(143);
     }
 }
 
@@ -236,7 +228,7 @@ fn before_command_runs_what_is_received_decides_and_not_what_it_is_mapped_to() {
                 if code == 143 {
                     process.signal(Signal::SIGTERM);
                 }
-                process.wait().assert_exit(code);
+                process.exits(code);
             }
         }
     }
@@ -309,7 +301,7 @@ fn signals_that_servers_reload_by_start_no_stop_timeout() {
         // Three times the timeout.
         process.until_stdout("tick 6.");
         process.signal(Signal::SIGTERM);
-        process.wait().assert_exit(137);
+        process.exits(137);
     }
 }
 
@@ -358,7 +350,7 @@ fn a_command_that_has_stopped_itself_is_continued_to_end() {
             if stop == "TSTP" {
                 let _ = kill(pid, Signal::SIGCONT);
             }
-            process.wait().assert_exit(code);
+            process.exits(code);
         }
     }
 }
@@ -528,10 +520,7 @@ fn leftovers_are_found_by_pid_1_also_where_proc_is_not_mounted() {
         .start_with(Stdio::piped());
     process.until_stdout("ready");
     process.close_stdin();
-    process
-        .wait()
-        .assert_exit(5)
-        .assert_stdout("ready\nleftover got 15\n");
+    process.exits(5).assert_stdout("ready\nleftover got 15\n");
 }
 
 #[test]
@@ -587,8 +576,7 @@ fn a_stop_while_a_migration_leaves_something_behind_starts_no_other_migration() 
             );
             process.signal(Signal::SIGINT);
             process
-                .wait()
-                .assert_exit(130)
+                .exits(130)
                 .assert_stdout(&format!("left\nfirst.\nleftover got {got}.\n"));
         }
     }

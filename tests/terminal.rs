@@ -8,7 +8,7 @@ mod common;
 use std::fs;
 
 use common::server::unused_port;
-use common::{DEADLINE, Ended, Run, TempDir, Terminal, poll_until, portero};
+use common::{DEADLINE, Ended, Run, TempDir, Terminal, both_places, poll_until, portero};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -19,10 +19,6 @@ const CTRL_BACKSLASH: &str = "\x1c";
 
 /// A shell as people use one, with a prompt that nothing else prints.
 const BASH: [&str; 3] = ["/bin/bash", "--norc", "-i"];
-
-fn both_places() -> [Run; 2] {
-    [Run::as_pid1(), Run::portero()]
-}
 
 /// bash under portero, or portero under bash.
 fn with_prompt(run: Run) -> Terminal {
@@ -62,6 +58,18 @@ fn ends_with(terminal: &mut Terminal, code: i32) {
     assert_eq!(ended, Ended::Code(code), "{}", terminal.screen());
 }
 
+/// Ctrl-Z stops what is in the foreground, and the shell has its prompt again.
+fn ctrl_z(terminal: &mut Terminal) {
+    terminal.send(CTRL_Z);
+    terminal.expect("Stopped", DEADLINE);
+    terminal.expect("prompt> ", DEADLINE);
+}
+
+fn resume_cat(terminal: &mut Terminal) {
+    line(terminal, "fg", &["-- cat"]);
+    terminal.until_foreground("cat");
+}
+
 #[test]
 fn an_interactive_bash_has_job_control_under_portero() {
     for options in [&[][..], &["--signal-group"]] {
@@ -69,9 +77,7 @@ fn an_interactive_bash_has_job_control_under_portero() {
             let terminal = &mut with_prompt(run.args(options).arg("--").args(BASH));
             line(terminal, "sleep 1000; echo after", &[]);
             terminal.until_foreground("sleep");
-            terminal.send(CTRL_Z);
-            terminal.expect("Stopped", DEADLINE);
-            terminal.expect("prompt> ", DEADLINE);
+            ctrl_z(terminal);
             line(terminal, "fg", &["sleep 1000"]);
             terminal.until_foreground("sleep");
             terminal.send(CTRL_C);
@@ -79,9 +85,7 @@ fn an_interactive_bash_has_job_control_under_portero() {
 
             line(terminal, "sleep 1000", &[]);
             terminal.until_foreground("sleep");
-            terminal.send(CTRL_Z);
-            terminal.expect("Stopped", DEADLINE);
-            terminal.expect("prompt> ", DEADLINE);
+            ctrl_z(terminal);
             line(terminal, "bg; jobs", &["Running", "prompt> "]);
             line(terminal, "kill %1; wait %1", &[]);
             expect_status(terminal, 143);
@@ -131,27 +135,20 @@ fn a_job_of_a_shell_above_is_stopped_continued_and_ended_as_any_other() {
         line(terminal, "$PORTERO -- cat", &[]);
         terminal.until_foreground("cat");
         line(terminal, "one", &["one\r\none\r\n"]);
-        terminal.send(CTRL_Z);
-        terminal.expect("Stopped", DEADLINE);
-        terminal.expect("prompt> ", DEADLINE);
+        ctrl_z(terminal);
         line(terminal, "echo still=here", &["still=here\r\n", "prompt> "]);
-        line(terminal, "fg", &["-- cat"]);
-        terminal.until_foreground("cat");
+        resume_cat(terminal);
         line(terminal, "two", &["two\r\ntwo\r\n"]);
         // Once more: portero has been stopped and continued before.
-        terminal.send(CTRL_Z);
-        terminal.expect("Stopped", DEADLINE);
-        terminal.expect("prompt> ", DEADLINE);
-        line(terminal, "fg", &["-- cat"]);
-        terminal.until_foreground("cat");
+        ctrl_z(terminal);
+        resume_cat(terminal);
         terminal.send(CTRL_C);
         expect_status(terminal, 130);
 
         // Started in the background, it must leave the foreground to the shell, and read only when it is given it.
         line(terminal, "$PORTERO -- cat &", &["prompt> "]);
         line(terminal, "wait %1; jobs", &["Stopped", "prompt> "]);
-        line(terminal, "fg", &["-- cat"]);
-        terminal.until_foreground("cat");
+        resume_cat(terminal);
         line(terminal, "three", &["three\r\nthree\r\n"]);
         terminal.send(CTRL_D);
         expect_status(terminal, 0);
@@ -159,9 +156,7 @@ fn a_job_of_a_shell_above_is_stopped_continued_and_ended_as_any_other() {
         // It runs on in the background, and the foreground stays the shell's when it ends.
         line(terminal, "$PORTERO -- sleep 1000", &[]);
         terminal.until_foreground("sleep");
-        terminal.send(CTRL_Z);
-        terminal.expect("Stopped", DEADLINE);
-        terminal.expect("prompt> ", DEADLINE);
+        ctrl_z(terminal);
         line(terminal, "bg; jobs", &["Running", "prompt> "]);
         line(terminal, "kill %1; wait %1", &[]);
         expect_status(terminal, 143);
@@ -345,9 +340,7 @@ fn a_step_is_stopped_and_continued_with_portero_under_a_shell() {
             &["\r\n"],
         );
         terminal.expect(&begun, DEADLINE);
-        terminal.send(CTRL_Z);
-        terminal.expect("Stopped", DEADLINE);
-        terminal.expect("prompt> ", DEADLINE);
+        ctrl_z(terminal);
         line(terminal, "fg", &["\r\n", "-- true"]);
         terminal.until_foreground("portero");
         terminal.send(CTRL_C);
@@ -487,8 +480,7 @@ fn a_tstp_ttin_or_ttou_from_outside_stops_portero_and_command_until_cont() {
         kill(Pid::from_raw(portero), number).unwrap();
         terminal.expect("Stopped", DEADLINE);
         terminal.expect("prompt> ", DEADLINE);
-        line(terminal, "fg", &["-- cat"]);
-        terminal.until_foreground("cat");
+        resume_cat(terminal);
         line(terminal, "one", &["one\r\none\r\n"]);
         terminal.send(CTRL_C);
         expect_status(terminal, 130);

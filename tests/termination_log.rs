@@ -124,8 +124,7 @@ fn what_is_no_file_there_is_left_alone_and_holds_up_nobody() {
         Run::as_pid1()
             .args(["--", "/no/such/program"])
             .mounts(&script)
-            .finish()
-            .assert_exit(127)
+            .exits(127)
             .assert_one_error_line();
     }
 }
@@ -138,11 +137,6 @@ fn where_there_is_no_termination_log_none_is_made() {
         "mount --bind /dev/null {0}/null; mount --rbind {0} /dev",
         directory.path().display()
     );
-    Run::portero()
-        .arg("--nope")
-        .mounts(&script)
-        .finish()
-        .assert_exit(125)
-        .assert_one_error_line();
+    Run::portero().arg("--nope").mounts(&script).refused();
     assert!(!directory.join("termination-log").exists());
 }

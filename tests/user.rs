@@ -127,48 +127,20 @@ fn the_variables_of_the_user_are_set() {
         if let Some(home) = home {
             run = run.env("HOME", home);
         }
-        run.finish()
-            .assert_exit(0)
-            .assert_stdout(&format!("{expected}\n"));
+        run.exits(0).assert_stdout(&format!("{expected}\n"));
     }
     let script = "echo $HOME";
     Run::portero()
         .args(["--user", "4242:4242", "--", "sh", "-c", script])
-        .finish()
-        .assert_exit(0)
+        .exits(0)
         .assert_stdout("/\n");
 }
 
 #[test]
 fn nothing_odd_is_taken_for_a_user_and_command_is_never_started() {
-    let specs = [
-        " ",
-        "-1",
-        "4294967296",
-        "4294967295",
-        "2147483648",
-        "18446744073709551616",
-        "1000:",
-        ":",
-        ":1000",
-        "+0",
-        "0x0",
-        "1e3",
-        " 0",
-        "0 ",
-        "1000:-1",
-        "1000:4294967296",
-        "1000:1000:1000",
-        "1000: 1000",
-        "nosuchuser",
-        "nobody:nosuchgroup",
-        "54321",
-        "٣:٣",
-        "1000\n",
-        "root:",
-        "\t",
-    ];
-    for spec in specs {
+    let specs = "-1|4294967296|4294967295|2147483648|18446744073709551616|1000:|:|:1000|+0|0x0|1e3| 0|0 | |\t|\
+        1000:-1|1000:4294967296|1000:1000:1000|1000: 1000|nosuchuser|nobody:nosuchgroup|54321|٣:٣|1000\n|root:";
+    for spec in specs.split('|') {
         let directory = TempDir::new();
         let mark = directory.join("started");
         let finished = Run::as_pid1()
@@ -196,8 +168,7 @@ fn an_empty_user_is_refused_on_the_command_line_and_not_given_in_the_environment
     Run::as_pid1()
         .env("PORTERO_USER", "")
         .args(["--", "id", "-u"])
-        .finish()
-        .assert_exit(0)
+        .exits(0)
         .assert_stdout("0\n");
 }
 
@@ -206,8 +177,7 @@ fn root_by_its_name_or_its_number_stays_root() {
     for spec in ["root", "0", "0:0", "root:root"] {
         Run::as_pid1()
             .args(["--user", spec, "--", "id", "-u"])
-            .finish()
-            .assert_exit(0)
+            .exits(0)
             .assert_stdout("0\n");
     }
 }
@@ -217,8 +187,7 @@ fn already_that_user_is_nothing_to_do() {
     Run::as_pid1()
         .user(1234, 1234)
         .args(["--user", "1234:1234", "--", "sh", "-c", "id -u; id -g"])
-        .finish()
-        .assert_exit(0)
+        .exits(0)
         .assert_stdout("1234\n1234\n")
         .assert_stderr("");
 }
@@ -228,8 +197,7 @@ fn another_user_who_is_not_root_stays_and_is_warned() {
     Run::as_pid1()
         .user(4321, 0)
         .args(["--user", "1234:1234", "--", "sh", "-c", "id -u; id -g"])
-        .finish()
-        .assert_exit(0)
+        .exits(0)
         .assert_stdout("4321\n0\n")
         .assert_one_error_line()
         .assert_stderr_contains("--user");
@@ -239,8 +207,7 @@ fn another_user_who_is_not_root_stays_and_is_warned() {
 fn the_dropped_user_can_reopen_stdout_and_stderr() {
     Run::as_pid1()
         .line("--user 1234:1234 -- sh -c 'echo out > /dev/stdout; echo err > /dev/stderr'")
-        .finish()
-        .assert_exit(0)
+        .exits(0)
         .assert_stdout("out\n")
         .assert_stderr("err\n");
 }
@@ -252,5 +219,5 @@ fn the_dropped_portero_can_still_end_its_command() {
         .start();
     process.until_stdout("ready");
     process.signal(nix::sys::signal::Signal::SIGTERM);
-    process.wait().assert_exit(143);
+    process.exits(143);
 }

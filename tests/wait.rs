@@ -31,8 +31,7 @@ fn a_database_that_comes_late_is_waited_for_and_then_command_starts() {
     assert_eq!(process.stdout(), "", "COMMAND did not wait{process}");
     server.launch();
     process
-        .wait()
-        .assert_exit(0)
+        .exits(0)
         .assert_stdout("started\n")
         .assert_never_says(PASSWORD);
 }
@@ -49,8 +48,7 @@ fn the_urls_of_applications_are_understood() {
         Run::portero()
             .args(["wait", "--wait-timeout", "10s", "DATABASE_URL"])
             .env("DATABASE_URL", url)
-            .finish()
-            .assert_exit(0);
+            .exits(0);
     }
     let socket = server
         .socket_directory()
@@ -66,15 +64,13 @@ fn the_urls_of_applications_are_understood() {
         let url = format!("{}?{tail}", server.url("postgres"));
         Run::portero()
             .args(["wait", "--wait-timeout", "10s", &url])
-            .finish()
-            .assert_exit(0)
+            .exits(0)
             .assert_never_says(PASSWORD);
     }
     let by_socket = format!("postgres://postgres@{socket}:{}/postgres", server.port());
     Run::portero()
         .args(["wait", "--wait-timeout", "10s", &by_socket])
-        .finish()
-        .assert_exit(0);
+        .exits(0);
 }
 
 #[test]
@@ -87,8 +83,7 @@ fn a_database_that_says_no_ends_with_125_at_the_limit_and_says_why() {
     let odd = server.url_with("na%40me", "p%40ss%3Aw%2Frd", "postgres");
     Run::portero()
         .args(["wait", "--wait-timeout", "10s", &odd])
-        .finish()
-        .assert_exit(0)
+        .exits(0)
         .assert_never_says("p@ss:w/rd");
 
     let table = [
@@ -126,10 +121,7 @@ fn a_role_that_appears_late_is_waited_for() {
         .start();
     process.until_stderr("28P01");
     server.psql("postgres", "CREATE ROLE late LOGIN PASSWORD 'l4te-secret'");
-    process
-        .wait()
-        .assert_exit(0)
-        .assert_never_says("l4te-secret");
+    process.exits(0).assert_never_says("l4te-secret");
 }
 
 #[test]
@@ -237,7 +229,7 @@ fn tcp_and_http_targets_that_come_late_are_waited_for_side_by_side() {
     process.until(|_| !web.requests().is_empty(), "a request");
     assert_eq!(process.stdout(), "", "COMMAND did not wait{process}");
     let _port = Server::accepting(&tcp_address);
-    process.wait().assert_exit(0).assert_stdout("started\n");
+    process.exits(0).assert_stdout("started\n");
     assert!(
         web.requests()[0].starts_with("GET /up HTTP/1.1\r\n"),
         "{:?}",
@@ -255,8 +247,7 @@ fn targets_of_the_environment_are_split_at_white_space() {
     Run::portero()
         .env("PORTERO_WAIT", list)
         .arg("wait")
-        .finish()
-        .assert_exit(0);
+        .exits(0);
     // The kernel accepts before the server counts.
     let both = poll_until(DEADLINE, || {
         (one.connections() > 0 && two.connections() > 0).then_some(())
@@ -278,8 +269,7 @@ fn one_target_that_is_not_ready_is_enough_and_command_is_not_started() {
             "700ms",
         ])
         .args(["--", "echo", "started"])
-        .finish()
-        .assert_exit(124)
+        .exits(124)
         .assert_stdout("");
 }
 
@@ -381,7 +371,7 @@ fn wait_as_pid_1_ends_by_a_stop_signal() {
             let mut process = run.args(["wait", &target]).start();
             process.until_stderr(&target);
             process.signal(signal);
-            process.wait().assert_exit(code);
+            process.exits(code);
         }
     }
 }

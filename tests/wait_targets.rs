@@ -60,7 +60,7 @@ fn every_kind_of_target_that_comes_late_is_waited_for_by_itself_and_by_a_variabl
     ];
     let mut run = Run::as_pid1()
         .line("wait --wait-timeout 60s --ca-cert")
-        .arg(&path("ca.crt"));
+        .arg(path("ca.crt"));
     for (name, target) in &targets {
         run = run.env(name, target).args([name, target.as_str()]);
     }
@@ -192,7 +192,7 @@ fn wait_as_pid_1_ends_at_once_also_amid_a_try_that_hangs() {
         );
         let start = Instant::now();
         process.signal(Signal::SIGTERM);
-        process.wait().assert_exit(143).assert_never_says(PASSWORD);
+        process.exits(143).assert_never_says(PASSWORD);
         let took = start.elapsed();
         // A try would last five seconds.
         assert!(took < Duration::from_secs(4), "{target}: took {took:?}");
@@ -205,8 +205,7 @@ fn without_a_user_anywhere_the_remedy_is_said_at_once() {
     Run::portero()
         .args(["wait", "postgres://127.0.0.1:1/d"])
         .user(61_234, 61_234)
-        .finish()
-        .assert_exit(125)
+        .exits(125)
         .assert_stderr_contains("put a user into the URL or set PGUSER")
         .assert_one_error_line();
     assert!(start.elapsed() < Duration::from_secs(20), "it waited");

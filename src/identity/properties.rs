@@ -14,34 +14,13 @@ use crate::environment::expand::expand;
 use crate::environment::words;
 use crate::identity::user::{Credentials, resolve};
 
+const TEMPLATES: &str = "$ $$ { } ${ $${ $$${ :- :? : A EMPTY UNSET ${A} ${RAW} ${UNSET:- ${EMPTY:-x} ${A:? $A `A` $(A)";
+
 /// Bytes of every kind, with what means something to expansion among them again and again.
 fn template() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         vec(any::<u8>(), 0..4),
-        select(vec![
-            "$",
-            "$$",
-            "{",
-            "}",
-            "${",
-            "$${",
-            "$$${",
-            ":-",
-            ":?",
-            ":",
-            "A",
-            "EMPTY",
-            "UNSET",
-            "${A}",
-            "${RAW}",
-            "${UNSET:-",
-            "${EMPTY:-x}",
-            "${A:?",
-            "$A",
-            "`A`",
-            "$(A)",
-        ])
-        .prop_map(|text| text.as_bytes().to_vec()),
+        select(TEMPLATES.split(' ').collect::<Vec<_>>()).prop_map(|text| text.as_bytes().to_vec()),
     ];
     vec(piece, 0..12).prop_map(|pieces| pieces.concat())
 }
@@ -125,39 +104,16 @@ const PASSWD: &[u8] = b"root:x:0:0:root:/root:/bin/sh\napp:x:1000:1001::/home/ap
     7:x:0:0::/:\nlast:x:8:9::/";
 const GROUP: &[u8] = b"root:x:0:app\nwheel:x:0:\napp:x:1001:\n9:x:0:\n";
 
+const ODD_SPECS: &str = "| |0|00|root|ROOT|toor|staff|wheel|app|7|9|1000|-1|+0|\n|4294967296|4294967295|18446744073709551616|0x0|٠|\
+    0\u{301}|last|nobody";
+
 /// What looks like a SPEC, or nearly.
 fn spec() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         any::<String>(),
         any::<u64>().prop_map(|id| id.to_string()),
         any::<i32>().prop_map(|id| id.to_string()),
-        select(vec![
-            "",
-            "0",
-            "00",
-            "root",
-            "ROOT",
-            "toor",
-            "staff",
-            "wheel",
-            "app",
-            "7",
-            "9",
-            "1000",
-            "-1",
-            "+0",
-            " ",
-            "\n",
-            "4294967296",
-            "4294967295",
-            "18446744073709551616",
-            "0x0",
-            "٠",
-            "0\u{301}",
-            "last",
-            "nobody",
-        ])
-        .prop_map(str::to_owned),
+        select(ODD_SPECS.split('|').collect::<Vec<_>>()).prop_map(str::to_owned),
     ];
     let user = (piece.clone(), piece.clone(), any::<bool>())
         .prop_map(|(one, two, both)| if both { one + &two } else { one });
@@ -196,38 +152,16 @@ proptest! {
     }
 }
 
+const ODD_LINES: &str = "root:x:0:0::/root:/bin/sh|root:x:5:5::/:|app:x:1000:1000::/:|app:x:0:0::/:|1000:x:0:0::/:|0:x:77:77::/:|\
+    app:x:1000:|app:x:0:app|root:x:0:app,app|#app:x:0:0::/:|+app:x:0:0::/:|+::::::|-app|:x:0:0::/:|app:x::::|\
+    app:x:00:00::/:|app:x:-0:+0::/:|app:x: 0:0 ::/:|app:x:0||app:x:4294967296:4294967296::/:|\
+    app:x:4294967295:1::/:|app:x:0:0:::::::|app\0:x:0:0::/:|\u{feff}app:x:0:0::/:";
+
 /// A file as an image may have it: entries, broken entries, comments, NIS lines, doubles, ends of lines of every kind.
 fn accounts() -> impl Strategy<Value = Vec<u8>> {
     let line = prop_oneof![
         vec(any::<u8>(), 0..30),
-        select(vec![
-            "root:x:0:0::/root:/bin/sh",
-            "root:x:5:5::/:",
-            "app:x:1000:1000::/:",
-            "app:x:0:0::/:",
-            "1000:x:0:0::/:",
-            "0:x:77:77::/:",
-            "app:x:1000:",
-            "app:x:0:app",
-            "root:x:0:app,app",
-            "#app:x:0:0::/:",
-            "+app:x:0:0::/:",
-            "+::::::",
-            "-app",
-            ":x:0:0::/:",
-            "app:x::::",
-            "app:x:00:00::/:",
-            "app:x:-0:+0::/:",
-            "app:x: 0:0 ::/:",
-            "app:x:0",
-            "",
-            "app:x:4294967296:4294967296::/:",
-            "app:x:4294967295:1::/:",
-            "app:x:0:0:::::::",
-            "app\0:x:0:0::/:",
-            "\u{feff}app:x:0:0::/:",
-        ])
-        .prop_map(|line| line.as_bytes().to_vec()),
+        select(ODD_LINES.split('|').collect::<Vec<_>>()).prop_map(|line| line.as_bytes().to_vec()),
     ];
     let end = select(vec![b"\n".as_slice(), b"\r\n", b"\n\n", b"\r", b""]);
     vec((line, end), 0..12).prop_map(|lines| {

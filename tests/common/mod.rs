@@ -64,6 +64,11 @@ pub fn portero() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_portero"))
 }
 
+/// portero as PID 1 and as an ordinary process.
+pub fn both_places() -> [Run; 2] {
+    [Run::as_pid1(), Run::portero()]
+}
+
 /// Asks `question` until it answers, for at most `limit`.
 pub fn poll_until<T>(limit: Duration, mut question: impl FnMut() -> Option<T>) -> Option<T> {
     let end = Instant::now() + limit;

@@ -148,6 +148,13 @@ impl Postgres {
         Options::default().start()
     }
 
+    /// A plain server, and the URL of a new database there.
+    pub fn with_database() -> (Self, String) {
+        let server = Self::start();
+        let url = server.url(&server.create_db());
+        (server, url)
+    }
+
     /// A plain server that has an address and is not started yet.
     pub fn prepare() -> Self {
         Options::default().prepare()

@@ -224,8 +224,23 @@ impl Run {
     }
 
     /// Runs it to its end.
+    #[track_caller]
     pub fn finish(self) -> Finished {
         self.start().wait()
+    }
+
+    /// Runs it to its end, which must have this exit code.
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Finished {
+        self.start().exits(code)
+    }
+
+    /// Runs it to its end: 125, and one line on stderr.
+    #[track_caller]
+    pub fn refused(self) -> Finished {
+        let finished = self.exits(125);
+        finished.assert_one_error_line();
+        finished
     }
 }
 
@@ -557,6 +572,14 @@ impl Process {
     #[track_caller]
     pub fn wait(self) -> Finished {
         self.wait_at_most(DEADLINE)
+    }
+
+    /// Waits for its end, which must have this exit code.
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Finished {
+        let finished = self.wait();
+        finished.assert_exit(code);
+        finished
     }
 
     /// Waits for its end; later than `limit` is a failure.

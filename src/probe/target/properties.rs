@@ -21,56 +21,10 @@ const LONGEST: Duration = Duration::from_millis(100);
 const MARK: &str = "S3CRET";
 
 /// What URLs are made of, and what breaks them.
-const PIECES: [&str; 48] = [
-    "postgres://",
-    "postgresql+asyncpg://",
-    "jdbc:postgresql:",
-    "r2dbc:pool:postgresql://",
-    "psql:",
-    "http://",
-    "https://",
-    "http+unix://",
-    "tcp://",
-    "unix://",
-    "file://",
-    "redis://",
-    "rediss://",
-    "://",
-    "@",
-    ":",
-    "/",
-    "//",
-    "?",
-    "#",
-    "%",
-    "%4",
-    "%40",
-    "%00",
-    "%ff",
-    "[",
-    "]",
-    "[::1]",
-    ",",
-    "&",
-    "=",
-    "host=",
-    "hostaddr=",
-    "port=",
-    "user=",
-    "password=",
-    "sslmode=",
-    "ssl=true",
-    "service=",
-    "unix_sock=/.s.PGSQL.",
-    "db",
-    "5432",
-    "65536",
-    " ",
-    "\"",
-    "'",
-    "\n",
-    "é",
-];
+const PIECES: &str = "postgres://|postgresql+asyncpg://| |jdbc:postgresql:|r2dbc:pool:postgresql://|psql:|http://|https://|\
+    http+unix://|tcp://|unix://|file://|redis://|rediss://|://|@|:|/|//|?|#|%|%4|%40|%00|%ff|[|]|[::1]|,|&|=|\
+    host=|hostaddr=|port=|user=|password=|sslmode=|ssl=true|service=|unix_sock=/.s.PGSQL.|db|5432|65536|\"|'|\n|\
+    é";
 
 fn config() -> Config {
     let cases = std::env::var("PROPTEST_CASES")
@@ -86,7 +40,8 @@ fn config() -> Config {
 /// Any bytes, or pieces of URLs in any order with any text between them.
 fn any_target() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
-        6 => prop::sample::select(&PIECES[..]).prop_map(|piece| piece.as_bytes().to_vec()),
+        6 => prop::sample::select(PIECES.split('|').collect::<Vec<_>>())
+            .prop_map(|piece| piece.as_bytes().to_vec()),
         2 => "[a-zA-Z0-9._-]{0,6}".prop_map(String::into_bytes),
         1 => prop::collection::vec(1..=255_u8, 0..4),
     ];

@@ -222,7 +222,9 @@ mod tests {
             let line = line("unhealthy", text);
             assert!(line.len() < 200, "{}", line.len());
             assert!(
-                line.starts_with("unhealthy: ") && line.ends_with('\n') && line.lines().count() == 1,
+                line.starts_with("unhealthy: ")
+                    && line.ends_with('\n')
+                    && line.lines().count() == 1,
                 "{line:?}"
             );
         }
@@ -233,7 +235,8 @@ mod tests {
         for filling in ["x", "é", "€"] {
             let text = format!("db: {} (28000); what to do", filling.repeat(300));
             let line = line("unhealthy", &text);
-            let whole = line.starts_with("unhealthy: db: ") && line.ends_with(" (28000); what to do\n");
+            let whole =
+                line.starts_with("unhealthy: db: ") && line.ends_with(" (28000); what to do\n");
             assert!(whole && (190..200).contains(&line.len()), "{line}");
         }
     }

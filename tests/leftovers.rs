@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use common::inits::status;
 use common::process::children;
-use common::{DEADLINE, Process, Run, both_places, poll_until};
+use common::{DEADLINE, Process, Run, both_places, poll_until, side_by_side};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -120,42 +120,34 @@ fn who_has_had_the_stop_with_the_group_is_not_told_again_and_who_has_not_is() {
 
 #[test]
 fn after_a_stop_what_is_left_has_the_time_of_the_stop_and_not_that_of_orphans() {
+    // COMMAND may not know 37 and 28: then TERM, which it is mapped to, or nothing that it handles, ends it.
+    let line = "--orphan-grace 100ms --map-exit 131=7 --map-exit 165=7";
     let stops = [
-        (15, "-"),
-        (2, "-"),
-        (3, "-"),
-        (37, "-"),
+        (15, ""),
+        (2, ""),
+        (3, ""),
+        (37, ""),
         (28, "WINCH=TERM"),
         (1, "HUP=TERM"),
     ];
-    for (number, map) in stops {
+    side_by_side(stops, |(number, map)| {
         for run in both_places() {
-            let run = if map == "-" {
-                run
+            let map = if map.is_empty() {
+                vec![]
             } else {
-                run.args(["--map-signal", map])
+                vec!["--map-signal", map]
             };
-            // COMMAND may not know 37 and 28: then TERM, which it is mapped to, or nothing that it handles, ends it.
-            let options = [
-                "--orphan-grace",
-                "100ms",
-                "--map-exit",
-                "131=7",
-                "--map-exit",
-                "165=7",
-            ];
+            let options: Vec<_> = line.split(' ').chain(map).collect();
             let process = launcher(run, &options, "0.6", "same");
             process.signal_number(number);
             let finished = process.wait();
             assert!(!finished.stderr.contains("portero: "), "{finished}");
-            assert!(
-                finished.stdout.ends_with("\ndrained.\n"),
-                "{number}{finished}"
-            );
+            let drained = finished.stdout.ends_with("\ndrained.\n");
+            assert!(drained, "{number}{finished}");
         }
-    }
+    });
     // What is no stop gives no time; COMMAND dies of it all the same.
-    for number in [1, 10, 40] {
+    side_by_side([1, 10, 40], |number| {
         for run in both_places() {
             let process = launcher(run, &["--orphan-grace", "100ms"], "3600", "same");
             process.signal_number(number);
@@ -164,7 +156,7 @@ fn after_a_stop_what_is_left_has_the_time_of_the_stop_and_not_that_of_orphans() 
                 .assert_stdout("ready.\ndrains.\n")
                 .assert_one_line_of("portero: warning: left when COMMAND had ended, and not ended within the orphan grace of 0.1s: killed python3 (pid ");
         }
-    }
+    });
 }
 
 #[test]

@@ -157,9 +157,6 @@ fn tls_is_verified_as_for_https() {
     }
     // The health check believes loopback, the wait believes nobody.
     healthcheck(&url("127.0.0.1", ""), &[]).assert_exit(0);
-    wait(&url("127.0.0.1", ""), "3s", &[])
-        .exits(125)
-        .assert_stderr_contains("certificate refused");
     let other = Redis::start_with_tls(&[]);
     let other = other.ca();
     let options = ["--ca-cert", other.to_str().unwrap()];
@@ -174,6 +171,8 @@ fn tls_is_verified_as_for_https() {
             let url = url("127.0.0.1", query);
             scope.spawn(move || assert_not_ready(&url, &options, 125, "certificate refused"));
         }
+        let waited = wait(&url("127.0.0.1", ""), "3s", &[]).exits(125);
+        waited.assert_stderr_contains("certificate refused");
     });
     let missing = url("127.0.0.1", "?ssl_ca_certs=/nonexistent/ca.crt");
     let why = "can't read /nonexistent/ca.crt: no such file or directory (ENOENT)";

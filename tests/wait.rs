@@ -414,10 +414,10 @@ fn a_long_wait_gives_a_sign_of_life_with_its_limit() {
 }
 
 /// Longer than a first try may take, so that only a later one gets its answer.
-const SLOW: Duration = Duration::from_secs(7);
+const SLOW: Duration = Duration::from_secs(6);
 
 #[test]
-fn a_service_that_takes_7_s_to_answer_becomes_ready_within_the_limit() {
+fn a_service_that_takes_6_s_to_answer_becomes_ready_within_the_limit() {
     let slow_http = Server::start(|mut stream| {
         let _ = stream.read(&mut [0; 1024]);
         thread::sleep(SLOW);

@@ -170,13 +170,14 @@ fn what_is_wrong_with_tls_is_said_with_the_remedy() {
         => certificate refused: no trusted root has signed it
         self-signed  postgres  sslmode=verify-full&sslrootcert=ROOT      125
         => certificate refused: no trusted root has signed it
-        other-name   postgres  sslmode=verify-full&sslrootcert=ROOT      125  certificate refused: it is not for this host
+        other-name   postgres  sslmode=verify-full&sslrootcert=ROOT  125  certificate refused: it is not for this host
         expired      postgres  sslmode=verify-full&sslrootcert=ROOT      125  certificate refused: it has expired
         chain        tls_only  sslmode=disable       125  no encryption (28000)
         chain        plain_only  sslmode=require     125  SSL encryption (28000)
         chain        with_cert  sslmode=require      125  connection requires a valid client certificate (28000)
         chain        PLAIN     sslmode=require       125  server does not support TLS
-        chain        postgres  sslmode=disable&channel_binding=require  125  channel_binding=require, and there is no TLS
+        chain        postgres  sslmode=disable&channel_binding=require  125
+        => channel_binding=require, and there is no TLS
         chain        postgres  sslmode=require&sslnegotiation=direct    124  sslnegotiation=direct
         chain        postgres  sslmode=require&sslrootcert=/nonexistent/ca.crt  125
         => can't read /nonexistent/ca.crt: no such file or directory (ENOENT)

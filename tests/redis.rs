@@ -295,7 +295,7 @@ const ANSWERS: &str = r"
     not yet  it does not speak the Redis protocol  -  HTTP/1.1 400 Bad Request
     no       it refuses the user or the password (WRONGPASS)        hunter2  -WRONGPASS invalid username-password pair
     no       it refuses the password (ERR invalid password)         hunter2  -ERR invalid password
-    no       the URL has a password, and the server wants none      hunter2  -ERR Client sent AUTH, but no password is set
+    no       the URL has a password, and the server wants none  hunter2  -ERR Client sent AUTH, but no password is set
     not yet  it has no connection left (max number of clients reached)  hunter2  -ERR max number of clients reached
     not yet  it is still loading its data (LOADING)     hunter2  -LOADING
     not yet  it is still loading its data (LOADING)     hunter2  +OK\r\n-LOADING

@@ -104,8 +104,8 @@ const PASSWD: &[u8] = b"root:x:0:0:root:/root:/bin/sh\napp:x:1000:1001::/home/ap
     7:x:0:0::/:\nlast:x:8:9::/";
 const GROUP: &[u8] = b"root:x:0:app\nwheel:x:0:\napp:x:1001:\n9:x:0:\n";
 
-const ODD_SPECS: &str = "| |0|00|root|ROOT|toor|staff|wheel|app|7|9|1000|-1|+0|\n|4294967296|4294967295|18446744073709551616|0x0|٠|\
-    0\u{301}|last|nobody";
+const ODD_SPECS: &str = "| |0|00|root|ROOT|toor|staff|wheel|app|7|9|1000|-1|+0|\n|4294967296|4294967295|18446744073709551616|\
+    0x0|٠|0\u{301}|last|nobody";
 
 /// What looks like a SPEC, or nearly.
 fn spec() -> impl Strategy<Value = String> {
@@ -152,8 +152,8 @@ proptest! {
     }
 }
 
-const ODD_LINES: &str = "root:x:0:0::/root:/bin/sh|root:x:5:5::/:|app:x:1000:1000::/:|app:x:0:0::/:|1000:x:0:0::/:|0:x:77:77::/:|\
-    app:x:1000:|app:x:0:app|root:x:0:app,app|#app:x:0:0::/:|+app:x:0:0::/:|+::::::|-app|:x:0:0::/:|app:x::::|\
+const ODD_LINES: &str = "root:x:0:0::/root:/bin/sh|root:x:5:5::/:|app:x:1000:1000::/:|app:x:0:0::/:|1000:x:0:0::/:|\
+    0:x:77:77::/:|app:x:1000:|app:x:0:app|root:x:0:app,app|#app:x:0:0::/:|+app:x:0:0::/:|+::::::|-app|:x:0:0::/:|app:x::::|\
     app:x:00:00::/:|app:x:-0:+0::/:|app:x: 0:0 ::/:|app:x:0||app:x:4294967296:4294967296::/:|\
     app:x:4294967295:1::/:|app:x:0:0:::::::|app\0:x:0:0::/:|\u{feff}app:x:0:0::/:";
 

@@ -21,8 +21,8 @@ const LONGEST: Duration = Duration::from_millis(100);
 const MARK: &str = "S3CRET";
 
 /// What URLs are made of, and what breaks them.
-const PIECES: &str = "postgres://|postgresql+asyncpg://| |jdbc:postgresql:|r2dbc:pool:postgresql://|psql:|http://|https://|\
-    http+unix://|tcp://|unix://|file://|redis://|rediss://|://|@|:|/|//|?|#|%|%4|%40|%00|%ff|[|]|[::1]|,|&|=|\
+const PIECES: &str = "postgres://|postgresql+asyncpg://| |jdbc:postgresql:|r2dbc:pool:postgresql://|psql:|http://|\
+    https://|http+unix://|tcp://|unix://|file://|redis://|rediss://|://|@|:|/|//|?|#|%|%4|%40|%00|%ff|[|]|[::1]|,|&|=|\
     host=|hostaddr=|port=|user=|password=|sslmode=|ssl=true|service=|unix_sock=/.s.PGSQL.|db|5432|65536|\"|'|\n|\
     é";
 

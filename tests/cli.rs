@@ -337,7 +337,7 @@ fn each_option_does_what_it_says() {
     let table = r"
         --secret TOKEN             0    echo $TOKEN$TOKEN_FILE  from-file
         --user 1000:1000 --chown OWNED                      0  stat -c %u:%g $OWNED            1000:1000
-        --user 1000:1000 --keep-cap net_bind_service  0  grep CapAmb.*000400 /proc/self/status  CapAmb:\t0000000000000400
+        --user 1000:1000 --keep-cap net_bind_service  0  grep CapAmb.*0400 /proc/self/status  CapAmb:\t0000000000000400
         --user 1000:1000 --allow-new-privileges             0  grep -c NoNewPrivs:.0 /proc/self/status  1
         --require-non-root --user 1000:1000                 0  id -u  1000
         --only-for postgres --wait tcp://127.0.0.1:1 --wait-timeout 300ms  5  exit 5  -

@@ -1,12 +1,7 @@
 //! README and docs: every link leads somewhere, every page is found, and the lines to paste are ones that portero takes.
 //! Options, variables and messages in them are held to the source by src/cli/tests.rs.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::pedantic,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
 
 mod common;
 

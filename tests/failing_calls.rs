@@ -324,8 +324,7 @@ fn a_stage_that_crashes_is_porteros_own_failure_and_one_that_is_killed_is_not() 
         let stage = process::children(process.pid())[0];
         kill(Pid::from_raw(stage), signal).unwrap();
         process
-            .wait()
-            .assert_exit(code)
+            .exits(code)
             .assert_stderr_contains(&format!("portero: the wait stage was ended by {signal}"));
     }
 }

@@ -44,8 +44,7 @@ fn two_replicas_migrate_once_serve_and_end_with_the_code_of_uvicorn() {
                 "--wait",
                 &format!("tcp://{cache}"),
             ])
-            .args(["--migrate", "alembic upgrade head", "--"])
-            .line("uvicorn main:app --host 0.0.0.0 --port ${PORT}")
+            .line("--migrate 'alembic upgrade head' -- uvicorn main:app --host 0.0.0.0 --port ${PORT}")
             .start()
     });
     for (replica, port) in replicas.iter_mut().zip(ports) {

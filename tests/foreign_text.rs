@@ -1,12 +1,7 @@
 //! Line ends of Windows, white space and byte order marks in every variable and every list that portero reads: what an
 //! editor, an `.env` file or a here-document has left there.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::pedantic,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
 
 mod common;
 

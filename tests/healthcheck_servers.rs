@@ -74,7 +74,7 @@ fn the_answer_decides() {
     assert_answers(answers, &[]);
     let whereto = r"
         : status 301, to /health/                      HTTP/1.1 301 Moved\r\nLocation: /health/\r\n\r\n
-        : status 308, to https://shop.example/health…  HTTP/1.1 308 P\r\nLocation: https://shop.example/health?s3\r\n\r\n
+        : status 308, to https://shop.example/health…  HTTP/1.1 308\r\nLocation: https://shop.example/health?s3\r\n\r\n
         : status 301, to https://shop.example  HTTP/1.1 301 M\r\nLocation: https://user:s3cret@shop.example\r\n\r\n
         : status 301, to //shop.example/a@b            HTTP/1.1 301 Moved\r\nLocation: //shop.example/a@b\r\n\r\n
     ";
@@ -142,7 +142,9 @@ fn servers_that_misbehave_are_told_apart() {
     });
     let (healthy, closed) = (
         Healthy("/up 200 in "),
-        Unhealthy("it closed the connection"),
+        Unhealthy(
+            "it closed the connection without an answer (with TLS it is https://, of gRPC take tcp://)",
+        ),
     );
     let too_long = Unhealthy("more than 64 KiB of header");
     let (no_http, random) = (

@@ -47,8 +47,7 @@ fn a_herd_migrates_once_and_all_of_it_ends_well() {
     let start = |index: usize| {
         Run::portero()
             .env("DATABASE_URL", server.url_with("app", "pw", &database))
-            .line("migrate --database DATABASE_URL --wait-timeout 10m")
-            .args(["--migrate-once", "v1", "--"])
+            .line("migrate --database DATABASE_URL --wait-timeout 10m --migrate-once v1 --")
             .arg(migrations.script())
             .arg(index.to_string())
             .start()

@@ -14,8 +14,7 @@ use common::{DEADLINE, Ended, Finished, Postgres, Run};
 fn migrate(url: &str) -> Run {
     Run::portero()
         .env("DATABASE_URL", format!("{url}?sslmode=disable"))
-        .args(["migrate", "--database", "DATABASE_URL"])
-        .args(["--migrate-once", "v1"])
+        .line("migrate --database DATABASE_URL --migrate-once v1")
 }
 
 /// The messages up to the migration, on the connections after the one that waits for the database.

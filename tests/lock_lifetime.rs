@@ -16,8 +16,7 @@ use nix::unistd::Pid;
 fn migrate(url: &str, migrations: &Migrations, name: &str) -> Run {
     Run::portero()
         .env("DATABASE_URL", url)
-        .line("migrate --database DATABASE_URL --orphan-grace 1s")
-        .arg("--")
+        .line("migrate --database DATABASE_URL --orphan-grace 1s --")
         .arg(migrations.script())
         .arg(name)
 }
@@ -114,8 +113,7 @@ fn whoever_is_killed_the_next_migration_starts_after_the_last_process_of_this_on
 #[test]
 fn an_init_that_is_killed_below_another_one_has_its_migration_stopped_with_the_lock_kept_to_its_end()
  {
-    let server = Postgres::start();
-    let url = server.url(&server.create_db());
+    let (server, url) = Postgres::with_database();
     let bodies = [
         // Takes its time over SIGTERM, of which it hears but once.
         "trap 'echo stopping >> log; touch stopping; until [ -e go ]; do echo \"tick $1\" >> log; sleep 0.02; done; exit 1' TERM; \
@@ -393,8 +391,7 @@ fn a_lost_lock_kills_the_migration_at_once_whatever_delays_a_stop() {
     let migrations = Migrations::new(&format!("trap '' TERM; {}", family()));
     let mut one = Run::as_pid1()
         .args(["migrate", "--database", &url])
-        .args(["--stop-delay", "1h", "--map-signal", "TERM="])
-        .args(["--orphan-grace", "none", "--"])
+        .line("--stop-delay 1h --map-signal TERM= --orphan-grace none --")
         .arg(migrations.script())
         .start();
     migrations.until_log("begin");

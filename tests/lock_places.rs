@@ -227,8 +227,7 @@ fn a_failed_migration_frees_the_lock_at_once() {
     let script = migrations.script();
     let one = Run::as_pid1()
         .env("DATABASE_URL", &url)
-        .args(["--database", "DATABASE_URL"])
-        .arg("--migrate")
+        .line("--database DATABASE_URL --migrate")
         .arg(format!("{0} one && {0} never", script.display()))
         .args(["--migrate", &format!("{} never", script.display())])
         .args(["--", "echo", "command"])

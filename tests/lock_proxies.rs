@@ -1,11 +1,6 @@
 //! The lock behind HAProxy and Pgpool-II: where it holds, and where it is refused.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::pedantic,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
 
 mod common;
 
@@ -22,8 +17,7 @@ fn a_proxy_that_cuts_silent_connections_after_ten_seconds_leaves_the_lock_alone(
     // Longer than the proxy would have waited.
     migrate(&proxy.url(&database))
         .args(["--", "sleep", "12"])
-        .finish()
-        .assert_exit(0);
+        .exits(0);
 }
 
 #[test]
@@ -32,8 +26,7 @@ fn a_proxy_that_cuts_silent_connections_sooner_than_the_lock_is_looked_at_kills_
     let proxy = HaProxy::start(&server, 2);
     migrate(&proxy.url(&server.create_db()))
         .args(["--", "sleep", "1000"])
-        .finish()
-        .assert_exit(125)
+        .exits(125)
         .assert_stderr_contains("the migration lock is lost");
 }
 
@@ -44,8 +37,7 @@ fn a_proxy_without_a_server_behind_it_is_not_yet() {
     server.stop();
     Run::portero()
         .args(["wait", "--wait-timeout", "3s", &proxy.url("postgres")])
-        .finish()
-        .assert_exit(124);
+        .exits(124);
 }
 
 #[test]
@@ -63,8 +55,8 @@ fn behind_a_pgpool_with_one_server_two_replicas_migrate_one_after_the_other() {
     let mut two = replica("two");
     two.until_stderr("held by pid");
     migrations.touch("go");
-    one.wait().assert_exit(0);
-    two.wait().assert_exit(0);
+    one.exits(0);
+    two.exits(0);
     migrations.assert_alone();
     for (url, why) in [
         (pool.url("wrong", "postgres"), "authentication failed"),
@@ -72,8 +64,7 @@ fn behind_a_pgpool_with_one_server_two_replicas_migrate_one_after_the_other() {
     ] {
         Run::portero()
             .args(["wait", "--wait-timeout", "1s", &url])
-            .finish()
-            .assert_exit(125)
+            .exits(125)
             .assert_stderr_contains(why);
     }
 }
@@ -91,7 +82,7 @@ fn a_pgpool_that_sends_reads_to_a_standby_is_refused_with_the_remedy() {
     let known = format!("SELECT 1 FROM pg_database WHERE datname = '{database}'");
     let followed = || (standby.psql("postgres", &known) == "1").then_some(());
     assert!(poll_until(common::DEADLINE, followed).is_some());
-    Run::portero().args(["wait", &url]).finish().assert_exit(0);
+    Run::portero().args(["wait", &url]).exits(0);
     refused(migrate(&url))
         .assert_stderr_contains("Pgpool-II")
         .assert_stderr_contains("DIRECT_URL");

@@ -129,8 +129,7 @@ fn a_standby_is_refused_at_the_limit_and_goes_through_when_it_is_promoted_meanwh
     Run::portero().args(["wait", &url]).exits(0);
     let mut waiting = Run::as_pid1()
         .env("DATABASE_URL", &url)
-        .args(["--database", "DATABASE_URL", "--migrate", "echo migrated"])
-        .args(["--", "echo", "command"])
+        .line("--database DATABASE_URL --migrate 'echo migrated' -- echo command")
         .start();
     waiting.until_stderr("hot standby");
     server.stop();

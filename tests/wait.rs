@@ -133,7 +133,7 @@ fn a_database_that_is_created_late_is_waited_for() {
         .start();
     process.until_stderr("3D000");
     server.psql("postgres", "CREATE DATABASE late");
-    process.wait().assert_exit(0);
+    process.exits(0);
 }
 
 #[test]
@@ -512,8 +512,7 @@ fn a_target_is_told_ready_once_in_a_run() {
     let server = Postgres::start();
     let run = Run::as_pid1()
         .env("DATABASE_URL", server.url("postgres"))
-        .args(["--database", "DATABASE_URL", "--migrate", "true"])
-        .args(["--", "echo", "started"])
+        .line("--database DATABASE_URL --migrate true -- echo started")
         .finish();
     run.assert_exit(0).assert_stdout("started\n");
     let lines = run.stderr.matches(" is ready after ").count();

@@ -14,7 +14,8 @@ use crate::environment::expand::expand;
 use crate::environment::words;
 use crate::identity::user::{Credentials, resolve};
 
-const TEMPLATES: &str = "$ $$ { } ${ $${ $$${ :- :? : A EMPTY UNSET ${A} ${RAW} ${UNSET:- ${EMPTY:-x} ${A:? $A `A` $(A)";
+const TEMPLATES: &str = "$ $$ { } ${ $${ $$${ :- :? : A EMPTY UNSET ${A} ${RAW} ${UNSET:- ${EMPTY:-x} ${A:? $A \
+    `A` $(A)";
 
 /// Bytes of every kind, with what means something to expansion among them again and again.
 fn template() -> impl Strategy<Value = Vec<u8>> {
@@ -153,8 +154,10 @@ proptest! {
 }
 
 const ODD_LINES: &str = "root:x:0:0::/root:/bin/sh|root:x:5:5::/:|app:x:1000:1000::/:|app:x:0:0::/:|1000:x:0:0::/:|\
-    0:x:77:77::/:|app:x:1000:|app:x:0:app|root:x:0:app,app|#app:x:0:0::/:|+app:x:0:0::/:|+::::::|-app|:x:0:0::/:|app:x::::|\
-    app:x:00:00::/:|app:x:-0:+0::/:|app:x: 0:0 ::/:|app:x:0||app:x:4294967296:4294967296::/:|\
+    0:x:77:77::/:|app:x:1000:|app:x:0:app|\
+    root:x:0:app,app|#app:x:0:0::/:|+app:x:0:0::/:|+::::::|-app|:x:0:0::/:|app:x::::|\
+    app:x:00:00::/:|app:x:-0:+0::/:|app:x: 0:0 ::/:|app:x:0||\
+    app:x:4294967296:4294967296::/:|\
     app:x:4294967295:1::/:|app:x:0:0:::::::|app\0:x:0:0::/:|\u{feff}app:x:0:0::/:";
 
 /// A file as an image may have it: entries, broken entries, comments, NIS lines, doubles, ends of lines of every kind.

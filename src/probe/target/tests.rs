@@ -1,5 +1,6 @@
 use super::*;
 use crate::exit::Exit;
+use crate::table::rows;
 
 fn env() -> Environment {
     [
@@ -97,27 +98,10 @@ fn every_form_of_a_target_is_understood() {
 
 #[test]
 fn every_scheme_of_postgres_is_one() {
-    for scheme in [
-        "postgres",
-        "postgresql",
-        "postgresql+asyncpg",
-        "postgresql+psycopg2",
-        "postgres+psycopg",
-        "cockroachdb",
-        "cockroachdb+psycopg2",
-        "postgis",
-        "psql",
-        "POSTGRES",
-        "jdbc:postgresql",
-        "JDBC:postgresql",
-        "r2dbc:pool:postgresql",
-        "pgsql",
-        "pdo-pgsql",
-        "timescaledb",
-        "cockroach",
-        "ecto",
-        "pgx5",
-    ] {
+    let schemes = "postgres postgresql postgresql+asyncpg postgresql+psycopg2 postgres+psycopg cockroachdb \
+        cockroachdb+psycopg2 postgis psql POSTGRES jdbc:postgresql JDBC:postgresql \
+        r2dbc:pool:postgresql pgsql pdo-pgsql timescaledb cockroach ecto pgx5";
+    for scheme in schemes.split(' ') {
         let target = parse(&format!("{scheme}://db/shop"))
             .unwrap_or_else(|failure| panic!("{scheme}: {failure}"));
         assert!(target.postgres().is_some(), "{scheme}");
@@ -325,22 +309,16 @@ fn the_own_server_is_probed_on_loopback() {
 
 #[test]
 fn a_spelling_that_works_is_said_but_never_a_variables_value() {
-    let table = [
-        (
-            "api:8000/up",
-            "has a path and no scheme: write http://api:8000/up",
-        ),
-        ("api:8000/up?token=hunter2", "write http://HOST:PORT/PATH"),
-        ("SCHEMELESS", "write http://HOST:PORT/PATH"),
-        ("grpcs://api:50051", "write tcp://api:50051"),
-        ("grpc://api", "write tcp://HOST:PORT"),
-        ("GRPC", "write tcp://HOST:PORT"),
-        (
-            "mongodb+srv://app:hunter2@c.example/d",
-            "write tcp://HOST:PORT",
-        ),
-    ];
-    for (text, spelling) in table {
+    let table = "
+        api:8000/up                            has a path and no scheme: write http://api:8000/up
+        api:8000/up?token=hunter2              write http://HOST:PORT/PATH
+        SCHEMELESS                             write http://HOST:PORT/PATH
+        grpcs://api:50051                      write tcp://api:50051
+        grpc://api                             write tcp://HOST:PORT
+        GRPC                                   write tcp://HOST:PORT
+        mongodb+srv://app:hunter2@c.example/d  write tcp://HOST:PORT
+    ";
+    for [text, spelling] in rows(table) {
         let failure = parse(text)
             .err()
             .unwrap_or_else(|| panic!("{text} is a target"));

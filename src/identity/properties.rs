@@ -105,7 +105,8 @@ const PASSWD: &[u8] = b"root:x:0:0:root:/root:/bin/sh\napp:x:1000:1001::/home/ap
     7:x:0:0::/:\nlast:x:8:9::/";
 const GROUP: &[u8] = b"root:x:0:app\nwheel:x:0:\napp:x:1001:\n9:x:0:\n";
 
-const ODD_SPECS: &str = "| |0|00|root|ROOT|toor|staff|wheel|app|7|9|1000|-1|+0|\n|4294967296|4294967295|18446744073709551616|\
+const ODD_SPECS: &str = "| |0|00|root|ROOT|toor|staff|wheel|app|7|9|1000|-1|+0|\n|\
+    4294967296|4294967295|18446744073709551616|\
     0x0|٠|0\u{301}|last|nobody";
 
 /// What looks like a SPEC, or nearly.

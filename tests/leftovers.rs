@@ -147,7 +147,7 @@ fn after_a_stop_what_is_left_has_the_time_of_the_stop_and_not_that_of_orphans() 
         }
     });
     // What is no stop gives no time; COMMAND dies of it all the same.
-    side_by_side([1, 10, 40], |number| {
+    for number in [1, 10, 40] {
         for run in both_places() {
             let process = launcher(run, &["--orphan-grace", "100ms"], "3600", "same");
             process.signal_number(number);
@@ -156,7 +156,7 @@ fn after_a_stop_what_is_left_has_the_time_of_the_stop_and_not_that_of_orphans() 
                 .assert_stdout("ready.\ndrains.\n")
                 .assert_one_line_of("portero: warning: left when COMMAND had ended, and not ended within the orphan grace of 0.1s: killed python3 (pid ");
         }
-    });
+    }
 }
 
 #[test]

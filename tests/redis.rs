@@ -257,23 +257,30 @@ fn a_socket_is_asked_like_a_port_and_of_several_hosts_one_that_answers_is_enough
     let server = Redis::start(&[&format!("requirepass {PASSWORD}")]);
     let (port, socket) = (server.port(), server.socket());
     let socket = socket.display();
+    let away = |url: &str, why: &str| (url.to_owned(), 124, why.to_owned());
+    let mut wrong = vec![
+        away("redis+unix:///run/nowhere.sock", "ENOENT"),
+        away(
+            "redis://127.0.0.1:1,127.0.0.1:2",
+            "connection refused (ECONNREFUSED)",
+        ),
+    ];
     for scheme in ["redis+unix", "redis+socket"] {
         let url = |password: &str| format!("{scheme}://:{password}@{socket}?virtual_host=0");
         assert_ready(&url(ENCODED), &[]);
-        assert_not_ready(&url("wrong"), &[], 125, "(WRONGPASS)");
+        wrong.push((url("wrong"), 125, "(WRONGPASS)".to_owned()));
     }
-    assert_not_ready("redis+unix:///run/nowhere.sock", &[], 124, "ENOENT");
     for hosts in [
         format!("127.0.0.1:1,127.0.0.1:{port}"),
         format!("127.0.0.1:{port},127.0.0.1:1"),
     ] {
         assert_ready(&format!("redis://:{ENCODED}@{hosts}/0"), &[]);
-        let wrong = format!("redis://:wrong@{hosts}/0");
         let why = format!("127.0.0.1:{port}: it refuses the user or the password (WRONGPASS)");
-        assert_not_ready(&wrong, &[], 125, &why);
+        wrong.push((format!("redis://:wrong@{hosts}/0"), 125, why));
     }
-    let away = "redis://127.0.0.1:1,127.0.0.1:2";
-    assert_not_ready(away, &[], 124, "connection refused (ECONNREFUSED)");
+    side_by_side(wrong, |(url, code, why)| {
+        assert_not_ready(&url, &[], code, &why)
+    });
 }
 
 /// What is made of it, what is said of it, and a server's answers to PING, or to AUTH and PING: `no` is what no waiting

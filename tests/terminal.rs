@@ -342,7 +342,13 @@ fn a_step_is_stopped_and_continued_with_portero_under_a_shell() {
         terminal.expect(&begun, DEADLINE);
         ctrl_z(terminal);
         line(terminal, "fg", &["\r\n", "-- true"]);
-        terminal.until_foreground("portero");
+        // While a stage runs, portero has its name.
+        let is_wait = options[0] == "--wait";
+        terminal.until_foreground(if is_wait {
+            "portero-wait"
+        } else {
+            "portero-migrate"
+        });
         terminal.send(CTRL_C);
         expect_status(terminal, 130);
     }

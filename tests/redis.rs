@@ -309,10 +309,10 @@ const ANSWERS: &str = r"
     no       it refuses the login (NOAUTH)              hunter2  +OK\r\n-NOAUTH Authentication required.
     no       it refuses the login (ERR)                 hunter2  -ERR unknown command `AUTH`, with args: `hunter2`
     not yet  it does not know PING (ERR unknown command)  hunter2  +OK\r\n-ERR unknown command `AUTH`, args: `hunter2`
-    not yet  it answers with an error                   hunter2  +OK\r\n-ERR what is hunter2
+    not yet  ERR what is ***                            hunter2  +OK\r\n-ERR what is hunter2
     not yet  it does not speak the Redis protocol       hunter2  *2\r\n$4\r\nAUTH\r\n$7\r\nhunter2
-    no       it refuses the login                       HUNTER   -HUNTER
-    not yet  it answers with an error                   HUNTER   +OK\r\n-HUNTER
+    no       it refuses the login (***)                 HUNTER   -HUNTER
+    not yet  ***                                        HUNTER   +OK\r\n-HUNTER
 ";
 
 #[test]

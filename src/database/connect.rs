@@ -25,6 +25,7 @@ use crate::database::secure::{Way, secure};
 use crate::database::url::{PostgresUrl, SessionAttributes};
 use crate::database::wire::Stream;
 use crate::net::tls::settings::SslMode;
+use crate::redaction;
 use crate::sys;
 
 /// A wait tries many times and says it once.
@@ -317,12 +318,16 @@ impl<'a> Connector<'a> {
                 .as_deref()
                 .map(|options| ("options", options)),
         );
+        let port = endpoint.server.port;
+        let password = self.url.password_for(&endpoint.name, port, &self.user);
+        if let Some(password) = &password {
+            let named = format!("{}@{}", self.user, self.url);
+            redaction::hide_password(password.as_bytes(), &named);
+        }
         LoginParameters {
             parameters,
             user: &self.user,
-            password: self
-                .url
-                .password_for(&endpoint.name, endpoint.server.port, &self.user),
+            password,
             methods: self.url.methods,
             binding: self.url.channel_binding,
             end,

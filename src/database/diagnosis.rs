@@ -109,7 +109,7 @@ impl From<&io::Error> for Trouble {
         let ended = error.kind() == io::ErrorKind::UnexpectedEof || said == CUT_SHORT;
         Self::NotYet(match error.kind() {
             io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
-                format!("{BROKEN}: {}", wording::printable(&said))
+                format!("{BROKEN}: {}", wording::quoted(&said, LONGEST_MESSAGE))
             }
             _ if said == TOO_SHORT => format!("{BROKEN}: a message is too short"),
             _ if ended => HUNG_UP.into(),
@@ -125,15 +125,15 @@ pub(super) fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
 }
 
 pub(super) fn from_answer(code: &str, message: &str) -> Trouble {
-    let message = wording::shortened(&wording::printable(message), LONGEST_MESSAGE);
+    let said = wording::quoted(message, LONGEST_MESSAGE);
     // What is no SQLSTATE is none of PostgreSQL's, and could be lines of a log.
     let is_code = code.len() == 5 && code.bytes().all(|byte| byte.is_ascii_alphanumeric());
     let text = if is_code {
-        format!("{message} ({code})")
+        format!("{said} ({code})")
     } else {
-        message.clone()
+        said
     };
-    if is_refusal(code, &message) {
+    if is_refusal(code, message) {
         Trouble::Refused(text)
     } else {
         Trouble::NotYet(text)

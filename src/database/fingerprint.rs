@@ -8,11 +8,11 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::database::diagnosis::Trouble;
-use crate::database::wire::SSL_REQUEST;
+use crate::database::wire::{LONGEST_ANSWER, SSL_REQUEST};
 use crate::wording;
 
 /// Longest part of a stranger's answer that is passed on, in bytes.
-const LONGEST_ANSWER: usize = 60;
+const LONGEST_QUOTATION: usize = 60;
 
 /// How long a server has that speaks first (SSH, SMTP, most databases).
 const GREETING: Duration = Duration::from_millis(300);
@@ -42,8 +42,8 @@ pub(super) fn trouble(said: &[u8]) -> Trouble {
         && !rest.starts_with(b"RR")
     {
         let text = String::from_utf8_lossy(rest);
-        let text = wording::printable(text.trim_end_matches(['\0', '\n']));
-        return Trouble::NotYet(wording::shortened(&text, LONGEST_ANSWER));
+        let text = text.trim_end_matches(['\0', '\n']);
+        return Trouble::NotYet(wording::quoted(text, LONGEST_QUOTATION));
     }
     Trouble::Refused(describe(said))
 }
@@ -57,10 +57,8 @@ fn describe(said: &[u8]) -> String {
     let line = text.lines().next().unwrap_or_default().trim();
     let readable = !line.is_empty() && line.chars().all(|c| c.is_ascii_graphic() || c == ' ');
     if readable {
-        format!(
-            "what answers here is not PostgreSQL, it says {:?}",
-            wording::shortened(line, LONGEST_ANSWER)
-        )
+        let line = wording::quoted(line, LONGEST_QUOTATION);
+        format!("what answers here is not PostgreSQL, it says {line:?}")
     } else {
         "what answers here is not PostgreSQL".to_owned()
     }

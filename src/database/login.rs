@@ -27,6 +27,9 @@ use crate::database::wire::{Message, Stream, Unread};
 /// and what reads a session keeps a message, however long it says it is, until all of it is there.
 const LONGEST_ANSWER: usize = 1 << 20;
 
+/// How much of the names of ways to log in is shown, in bytes.
+const LONGEST_NAMES: usize = 100;
+
 const SCRAM: &str = "SCRAM-SHA-256";
 const SCRAM_PLUS: &str = "SCRAM-SHA-256-PLUS";
 
@@ -194,10 +197,7 @@ impl Dialogue<'_> {
             None => as_whom.password()?.to_owned(),
         };
         wire::send(self.stream, b'p', &[said.as_bytes(), &[0]]).await?;
-        self.end().await.map_err(|failure| LoginError {
-            trouble: failure.trouble.map(|reason| as_whom.unquoted(reason)),
-            ..failure
-        })
+        self.end().await
     }
 
     async fn sasl(
@@ -223,8 +223,7 @@ impl Dialogue<'_> {
             Some(_) if offers(SCRAM) => (SCRAM, "y,,", &[][..]),
             None if offers(SCRAM) => (SCRAM, "n,,", &[][..]),
             _ => {
-                let names = names.join(" ");
-                let names = crate::wording::printable(names.trim());
+                let names = crate::wording::quoted(names.join(" ").trim(), LONGEST_NAMES);
                 return refused(format!(
                     "the server asks for {names}, and portero knows {SCRAM} only"
                 ));
@@ -267,17 +266,6 @@ impl LoginParameters<'_> {
             None => refused(
                 "the server asks for a password, and none is given (URL, PGPASSWORD, ~/.pgpass)",
             ),
-        }
-    }
-
-    /// What a server says without the password, which it was sent in clear and may quote. One that is in the user's name
-    /// is not masked: it would show itself.
-    fn unquoted(&self, reason: String) -> String {
-        match &self.password {
-            Some(password) if !password.is_empty() && !self.user.contains(password.as_str()) => {
-                reason.replace(password.as_str(), "***")
-            }
-            _ => reason,
         }
     }
 

@@ -20,8 +20,8 @@ const VERSION: [u8; 4] = [0, 3, 0, 0];
 /// The longest message that is read before the login is through, in bytes: libpq's limit.
 const LONGEST: usize = 30_000;
 
-/// The longest part of a stranger's answer that is passed on, in bytes.
-const LONGEST_ANSWER: usize = 60;
+/// The longest part of a stranger's answer that is read, in bytes: less of it is shown, cut where secrets are masked.
+pub(super) const LONGEST_ANSWER: usize = 1024;
 
 /// How long a stranger's first words are collected.
 const SENTENCE: Duration = Duration::from_millis(50);

@@ -9,7 +9,7 @@ use crate::plan::migrate::{Chain, MigratePlan};
 use crate::plan::probe::ProbePlan;
 use crate::plan::run::RunPlan;
 use crate::plan::wait::WaitPlan;
-use crate::redaction::redacted;
+use crate::redaction::passwords::redacted;
 use crate::supervise::Supervision;
 use crate::wording::escaped;
 

@@ -4,6 +4,8 @@ mod transport;
 
 use std::io::{self, Read};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use ureq::http::Response;
 use ureq::{Agent, Body};
 
@@ -15,6 +17,7 @@ use crate::net::stream;
 use crate::probe::http::transport::{ForeignServer, Transport, TransportParts};
 use crate::probe::question::Question;
 use crate::probe::target::{HttpServer, HttpUrl};
+use crate::redaction;
 use crate::wording;
 
 /// How much of a body is searched for the text of `--contains`, in bytes.
@@ -43,6 +46,9 @@ pub(super) fn ask(url: &HttpUrl, question: &Question, deadline: Deadline) -> Rea
             "its request has a method or a header that HTTP does not allow".to_owned(),
         );
     };
+    if let Some(authorization) = &url.authorization {
+        hide_credentials(authorization, &url.to_string());
+    }
     let parts = TransportParts::new(Transport::new(link, expectation.request_size(url)));
     let response = match agent(parts).run(request) {
         Ok(response) => response,
@@ -99,6 +105,15 @@ fn connect(
     Link::tls(tcp, host, config, deadline, "http://").map(|link| (link, note))
 }
 
+/// What is sent may come back in an answer: the password, and the header's value.
+fn hide_credentials(authorization: &str, name: &str) {
+    let encoded = authorization.trim_start_matches("Basic ");
+    redaction::hide_password(encoded.as_bytes(), name);
+    let sent = STANDARD.decode(encoded).unwrap_or_default();
+    let mut parts = sent.splitn(2, |byte| *byte == b':').skip(1);
+    redaction::hide_password(parts.next().unwrap_or_default(), name);
+}
+
 /// An agent for one request over one connection: no redirects, no proxy from the environment, no limit of its own.
 fn agent(parts: TransportParts) -> Agent {
     let config = Agent::config_builder()
@@ -140,6 +155,8 @@ fn unexpected(response: Response<Body>, url: &HttpUrl) -> Readiness {
 
 /// A Location without what may be secret in it: credentials, and a query.
 fn shown(location: &str) -> String {
+    // Before anything is cut off.
+    let location = &redaction::without_known_passwords(location);
     let place = location.split(['?', '#']).next().unwrap_or_default();
     let (scheme, rest) = match place.split_once("//") {
         Some((scheme, rest)) => (format!("{scheme}//"), rest),
@@ -156,10 +173,7 @@ fn shown(location: &str) -> String {
     } else {
         ""
     };
-    wording::shortened(
-        &wording::printable(&format!("{scheme}{host}{path}{query}")),
-        80,
-    )
+    wording::quoted(&format!("{scheme}{host}{path}{query}"), 80)
 }
 
 /// Whether `text` is in the first 64 KiB of the body. Comes back as soon as it is found: bodies need not end.
@@ -221,15 +235,12 @@ fn explain(error: ureq::Error, deadline: Deadline) -> Readiness {
             let reason = reason.unwrap_or(&text);
             Readiness::NotYet(format!(
                 "it does not speak HTTP: {}",
-                wording::shortened(&wording::printable(reason), 80)
+                wording::quoted(reason, 80)
             ))
         }
         ureq::Error::LargeResponseHeader(..) => {
             Readiness::NotYet("it does not speak HTTP: more than 64 KiB of header".to_owned())
         }
-        error => Readiness::NotYet(wording::shortened(
-            &wording::printable(&error.to_string()),
-            100,
-        )),
+        error => Readiness::NotYet(wording::quoted(&error.to_string(), 100)),
     }
 }

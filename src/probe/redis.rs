@@ -12,6 +12,7 @@ use crate::net::readiness::Readiness;
 use crate::net::stream;
 use crate::probe::question::Question;
 use crate::probe::target::{RedisUrl, Server};
+use crate::redaction;
 use crate::wording;
 
 /// The longest answer that is read, in bytes: an error of Redis' own has a few hundred.
@@ -21,6 +22,9 @@ const ANSWER_LIMIT: usize = 4096;
 /// than what does not answer.
 pub fn ask(url: &RedisUrl, question: &Question, deadline: Deadline) -> Readiness {
     let mut said: Option<Readiness> = None;
+    if let Some(password) = &url.password {
+        redaction::hide_password(password, &url.to_string());
+    }
     for (index, server) in url.servers.iter().enumerate() {
         let share = deadline.share(url.servers.len() - index);
         let Err(why) = ping(url, server, question, share) else {
@@ -70,7 +74,7 @@ fn ping(
     if login.is_some() {
         let answer = answers.next()?;
         if answer != "+OK" {
-            return Err(login_refused(&answer, url));
+            return Err(login_refused(&answer));
         }
     }
     let answer = answers.next()?;
@@ -183,7 +187,7 @@ fn closed(link: &Link) -> Readiness {
 
 /// Why the login failed. Nothing of the answer is shown but its first word: what does not know AUTH quotes what it
 /// was sent, and that is the password.
-fn login_refused(answer: &str, url: &RedisUrl) -> Readiness {
+fn login_refused(answer: &str) -> Readiness {
     let has = |part: &str| answer.contains(part);
     match code(answer) {
         None => not_redis(),
@@ -201,10 +205,10 @@ fn login_refused(answer: &str, url: &RedisUrl) -> Readiness {
             "it has no connection left (max number of clients reached)".to_owned(),
         ),
         Some(code @ ("LOADING" | "BUSY" | "MASTERDOWN" | "TRYAGAIN")) => not_yet(code, ""),
-        Some(code) if shows_secret(code, url) => {
-            Readiness::Refused("it refuses the login".to_owned())
+        Some(code) => {
+            let code = wording::quoted(code, 20);
+            Readiness::Refused(format!("it refuses the login ({code})"))
         }
-        Some(code) => Readiness::Refused(format!("it refuses the login ({code})")),
     }
 }
 
@@ -229,18 +233,17 @@ fn no_pong(answer: &str, url: &RedisUrl) -> Readiness {
         "ERR" if text.contains("unknown command") => {
             Readiness::NotYet("it does not know PING (ERR unknown command)".to_owned())
         }
-        _ if shows_secret(answer, url) => Readiness::NotYet("it answers with an error".to_owned()),
         _ => not_yet(code, text),
     }
 }
 
 /// Other errors pass: LOADING, BUSY, MASTERDOWN, MISCONF, too many clients.
 fn not_yet(code: &str, text: &str) -> Readiness {
-    let text = wording::shortened(&wording::printable(text), 100);
+    let text = wording::quoted(text, 100);
     let reason = match code {
         "LOADING" => "it is still loading its data (LOADING)".to_owned(),
         "BUSY" => "it is busy with a script (BUSY)".to_owned(),
-        code => format!("{code} {text}"),
+        code => format!("{} {text}", wording::quoted(code, 20)),
     };
     Readiness::NotYet(reason.trim_end().to_owned())
 }
@@ -251,9 +254,4 @@ fn code(answer: &str) -> Option<&str> {
     let is_code =
         (1..=20).contains(&first.len()) && first.bytes().all(|byte| byte.is_ascii_uppercase());
     is_code.then_some(first)
-}
-
-fn shows_secret(text: &str, url: &RedisUrl) -> bool {
-    let password = url.password.as_deref().map(String::from_utf8_lossy);
-    password.is_some_and(|password| !password.is_empty() && text.contains(password.as_ref()))
 }

@@ -16,6 +16,7 @@ use crate::exit::Failure;
 pub(super) use crate::net::address::Host;
 use crate::net::address::{HostError, absolute, socket_path};
 pub(super) use crate::probe::target::redis::{RedisUrl, Server};
+use crate::redaction::without_secrets;
 use http::uri_of;
 pub use http::{HttpServer, HttpUrl};
 
@@ -273,7 +274,8 @@ fn presentable(text: &OsStr) -> String {
         return "(not UTF-8)".to_owned();
     };
     if is_presentable(text) {
-        return format!("{:?}", without_strange_port(text));
+        // Before a part is taken off: half a secret is one still.
+        return format!("{:?}", without_strange_port(&without_secrets(text)));
     }
     match text.split_once("://") {
         Some((scheme, _))

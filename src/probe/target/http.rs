@@ -1,6 +1,7 @@
 //! Where a target is: hosts with ports, HTTP URLs, paths.
 
 use crate::net::address::{Host, socket_path};
+use crate::redaction::without_secrets;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -30,9 +31,13 @@ pub enum HttpServer {
 
 impl fmt::Display for HttpUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Before the query is taken off: half a secret is one still.
+        let path = self.uri.path_and_query().map_or("/", |path| path.as_str());
+        let path = without_secrets(path);
+        let (path, query) = path.split_once('?').unwrap_or((&path, ""));
         match &self.server {
-            HttpServer::Socket(path) => {
-                write!(f, "http+unix://{}:{}", path.display(), self.uri.path())?;
+            HttpServer::Socket(socket) => {
+                write!(f, "http+unix://{}:{path}", socket.display())?;
             }
             HttpServer::Host(_) | HttpServer::Own(_) => {
                 let scheme = if self.tls { "https" } else { "http" };
@@ -40,14 +45,14 @@ impl fmt::Display for HttpUrl {
                     .uri
                     .authority()
                     .map_or("", |authority| authority.as_str());
-                write!(f, "{scheme}://{authority}{}", self.uri.path())?;
+                write!(f, "{scheme}://{authority}{path}")?;
             }
         }
         // A query is where tokens are.
-        if self.uri.query().is_some() {
-            f.write_str("?***")
-        } else {
+        if query.is_empty() {
             Ok(())
+        } else {
+            f.write_str("?***")
         }
     }
 }

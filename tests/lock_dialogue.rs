@@ -35,12 +35,15 @@ fn silent_after(count: usize, url: &str, port: u16) -> (Finished, Duration) {
     let start = Instant::now();
     let finished = migrate(&proxy.url(url, port))
         // A lock of its own: what it was cut off from the server still has.
-        .args(["--lock-name", &format!("lock{count}")])
+        .args(["--lock-name", &format!("lock{}", proxy.port())])
         .args(["--lock-timeout", "3s", "--", "echo", "ran"])
         .start()
         .wait_at_most(Duration::from_secs(60));
     (finished, start.elapsed())
 }
+
+/// The limit, and what the last try, at the very limit, may take, and a start.
+const IN_TIME: Duration = Duration::from_millis(4700);
 
 #[test]
 fn a_server_that_goes_silent_after_any_message_of_the_dialogue_is_124_at_the_limit() {
@@ -51,6 +54,7 @@ fn a_server_that_goes_silent_after_any_message_of_the_dialogue_is_124_at_the_lim
     first.exits(0);
     let all = messages(&server, url);
     assert!(all > 40, "only {all} messages");
+    let mut late = Vec::new();
     let cases: Vec<usize> = (0..all).step_by(if all > 60 { 4 } else { 1 }).collect();
     for chunk in cases.chunks(30) {
         thread::scope(|scope| {
@@ -73,9 +77,16 @@ fn a_server_that_goes_silent_after_any_message_of_the_dialogue_is_124_at_the_lim
                 );
                 finished.assert_stderr_contains("no migration lock");
                 assert!(took < Duration::from_secs(20), "{took:?}{finished}");
+                if took > IN_TIME {
+                    late.push(count);
+                }
             }
         });
     }
+    // Thirty at once may be late for want of a processor; alone none is.
+    assert!(late.len() < 8, "late: {late:?}");
+    late.retain(|&count| (0..3).all(|_| silent_after(count, url, port).1 > IN_TIME));
+    assert!(late.is_empty(), "late: {late:?}");
 }
 
 #[test]

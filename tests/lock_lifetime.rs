@@ -408,6 +408,23 @@ fn a_lost_lock_kills_the_migration_at_once_whatever_delays_a_stop() {
 }
 
 #[test]
+fn a_lost_lock_is_told_as_soon_as_its_migration_is_dead() {
+    let (server, url) = Postgres::with_database();
+    // The quickest of three, for the machine may be busy.
+    let took = (0..3).map(|_| {
+        let migrations = Migrations::new(TICKING);
+        let one = migrate(&url, &migrations, "one").start();
+        migrations.until_log("begin one");
+        let start = Instant::now();
+        cut(&server);
+        one.exits(125).assert_stderr_contains("lock is lost");
+        start.elapsed()
+    });
+    let took = took.min().unwrap();
+    assert!(took < Duration::from_millis(1500), "{took:?}");
+}
+
+#[test]
 fn what_was_left_alone_with_orphan_grace_none_dies_with_the_lock_too() {
     let (server, url) = Postgres::with_database();
     let migrations = Migrations::new(TICKING);

@@ -2,6 +2,7 @@
 //!
 //! Each name in a query is the catalog's own (`pg_catalog.`): what a search path has before it must not answer instead.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -42,6 +43,8 @@ pub(super) struct Session {
     started: String,
     /// Where `--lock-timeout` ends, and with it the time for any question.
     pub end: Option<Instant>,
+    /// Whether the last question was given up: then a goodbye would wait behind it.
+    unanswered: Cell<bool>,
 }
 
 /// What came of trying for the lock.
@@ -77,6 +80,7 @@ impl Session {
             pid: String::new(),
             started: String::new(),
             end,
+            unanswered: Cell::new(false),
         };
         let query = format!("SELECT pg_catalog.pg_backend_pid(), {STARTED}");
         let mut row = session.row(&query, 2).await?.into_iter();
@@ -168,6 +172,9 @@ impl Session {
 
     /// Says goodbye, or the server's log has an unexpected end of the connection.
     pub(super) async fn close(self) {
+        if self.has_ended() || self.unanswered.get() {
+            return;
+        }
         let ended = Arc::clone(&self.ended);
         drop(self);
         let _ = timeout(GOODBYE, ended.notified()).await;
@@ -201,7 +208,10 @@ impl Session {
     /// The first `columns` values of the first row.
     pub(super) async fn row(&self, query: &str, columns: usize) -> Result<Vec<String>, Trouble> {
         let end = Instant::now() + time_left(self.end);
+        // It stays so where whoever asks gives up sooner, and drops this.
+        self.unanswered.set(true);
         let answer = timeout_at(end, self.login.first_row(query, columns)).await;
+        self.unanswered.set(answer.is_err());
         answer.unwrap_or_else(|_| Err(silent()))
     }
 

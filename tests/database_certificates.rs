@@ -34,10 +34,31 @@ fn make(directory: &TempDir, common_name: &str) {
         "subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE\n",
     );
     directory.file("plain", "basicConstraints=CA:FALSE\n");
+    directory.file(
+        "linked",
+        "basicConstraints=critical,CA:TRUE\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n",
+    );
     let p256 = "-newkey ec -pkeyopt ec_paramgen_curve:P-256";
     openssl(
         directory,
         &format!("req -x509 {p256} -nodes -keyout root.key -out root.crt -days 30 -subj /CN=root"),
+    );
+    // The root's next key, under the same name: signed by the last one, with and without a word of that, and by itself.
+    openssl(
+        directory,
+        &format!("req {p256} -nodes -keyout rolled.key -out rolled.csr -subj /CN=root"),
+    );
+    for (name, extensions) in [("rolled", "linked"), ("rolled-silent", "ca")] {
+        openssl(
+            directory,
+            &format!(
+                "x509 -req -in rolled.csr -CA root.crt -CAkey root.key -days 30 -out {name}.crt -extfile {extensions}"
+            ),
+        );
+    }
+    openssl(
+        directory,
+        "req -x509 -key rolled.key -out rolled-own.crt -days 30 -subj /CN=root",
     );
     let (rsa, short) = ("-newkey rsa:2048", "-newkey rsa:1024");
     for (name, key) in [("rsa-root", rsa), ("short-root", short)] {
@@ -98,6 +119,7 @@ fn make(directory: &TempDir, common_name: &str) {
         ("ed25519", "-newkey ed25519", "root", "-extfile named", ""),
         ("ed448", "-newkey ed448", "root", "-extfile named", ""),
         ("alone", p256, "middle", "-extfile named", ""),
+        ("by-rolled", p256, "rolled", "-extfile named", ""),
     ] {
         openssl(
             directory,
@@ -220,6 +242,7 @@ fn server_certificates_of_every_kind_are_met_as_psql_does() {
         "chain",
         "disorder",
         "windows",
+        "by-rolled",
     ];
     for kind in kinds {
         for part in ["crt", "key"] {
@@ -266,6 +289,15 @@ fn server_certificates_of_every_kind_are_met_as_psql_does() {
                 let file = tls.file(trusted);
                 let parameters = format!("sslmode=verify-ca&sslrootcert={file}");
                 cases.push((format!("{kind}.by.{trusted}"), parameters));
+            }
+        }
+        if kind == "by-rolled" {
+            for trusted in ["rolled", "rolled-silent", "rolled-own"] {
+                let file = tls.file(&format!("{trusted}.crt"));
+                for mode in ["verify-ca", "verify-full"] {
+                    let parameters = format!("sslmode={mode}&sslrootcert={file}");
+                    cases.push((format!("{kind}.{mode}.{trusted}"), parameters));
+                }
             }
         }
         let known: &[&str] = match kind {

@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{Ended, Finished, Run, TempDir, portero_release};
+use common::{Ended, Finished, Postgres, Run, TempDir, portero_release};
 
 /// Who COMMAND says that it is.
 const UID: &str = "1234";
@@ -86,6 +86,67 @@ fn check_all(limits: impl IntoIterator<Item = String>) {
 #[test]
 fn without_descriptors_it_ends_with_a_line() {
     check_all([3, 4, 5, 6, 8, 12].map(|limit| format!("ulimit -n {limit}")));
+}
+
+#[test]
+fn with_few_descriptors_a_database_is_asked_or_the_limit_is_named() {
+    let (_server, url) = Postgres::with_database();
+    for limit in [6, 8, 10, 12, 16, 20] {
+        let limit = format!("ulimit -n {limit}");
+        for way in [
+            ["wait", "--wait-timeout", "2s", &url].as_slice(),
+            &["healthcheck", "--timeout", "2s", &url],
+            &[
+                "migrate",
+                "--lock-timeout",
+                "2s",
+                "--wait-timeout",
+                "2s",
+                "--database",
+                &url,
+                "--",
+                "true",
+            ],
+        ] {
+            let finished = starved(way, &limit);
+            check(way[0], way, &limit, &finished, false);
+            if finished.ended == Ended::Code(0) {
+                continue;
+            }
+            assert!(
+                !limit.ends_with("16") && !limit.ends_with("20"),
+                "{limit}{finished}"
+            );
+            finished.assert_stderr_contains("(EMFILE)");
+        }
+    }
+}
+
+#[test]
+fn without_a_thread_to_look_a_name_up_in_a_database_is_not_ready_yet() {
+    let url = "postgres://user@localhost:1/db";
+    let drop = [
+        "setpriv",
+        "--reuid",
+        "54321",
+        "--regid",
+        "54321",
+        "--clear-groups",
+    ];
+    for (way, code) in [
+        (["wait", "--wait-timeout", "1s", url], 124),
+        (["healthcheck", "--timeout", "1s", url], 1),
+    ] {
+        let finished = Run::program(portero_release())
+            .args(way)
+            .via(drop)
+            .via(["/bin/bash", "-c", "ulimit -u 2; exec \"$@\"", "bash"])
+            .finish();
+        finished
+            .assert_exit(code)
+            .assert_stderr_contains("can't resolve localhost: no thread to ask in: ")
+            .assert_stderr_contains("(EAGAIN)");
+    }
 }
 
 #[test]

@@ -554,6 +554,10 @@ fn files_count_as_for_glibc() {
             with_hosts("localhost", "127.0.0.1 localhost\n"),
         ),
         (
+            "localhost, another address",
+            with_hosts("localhost", "127.0.0.9 localhost\n"),
+        ),
+        (
             "another name of localhost",
             with_hosts("me", "127.0.0.1 localhost me\n::1 localhost\n"),
         ),

@@ -108,7 +108,10 @@ impl From<&io::Error> for Trouble {
         let said = error.to_string();
         let ended = error.kind() == io::ErrorKind::UnexpectedEof || said == CUT_SHORT;
         Self::NotYet(match error.kind() {
-            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
+            // The kernel's own errors are no answer of the server's.
+            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData
+                if error.raw_os_error().is_none() =>
+            {
                 format!("{BROKEN}: {}", wording::quoted(&said, LONGEST_MESSAGE))
             }
             _ if said == TOO_SHORT => format!("{BROKEN}: a message is too short"),

@@ -2,15 +2,16 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use nix::sys::socket::UnixAddr;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::database::url::{PostgresUrl, Server, ServerHost};
 use crate::net::address::MAX_SOCKET_PATH;
 use crate::net::deadline::Deadline;
 use crate::net::resolver;
-use crate::wording;
 
 /// Where Debian's, Alpine's and the official image's servers have their socket; libpq's own default is built in.
 const SOCKET_DIRECTORY: &str = "/var/run/postgresql";
@@ -55,7 +56,7 @@ pub(super) fn socket_path(directory: &Path, port: u16) -> PathBuf {
     directory.join(format!(".s.PGSQL.{port}"))
 }
 
-/// The addresses of one server. The look-up blocks a thread of the pool, until `end` at most.
+/// The addresses of one server. The look-up blocks a thread of its own, until `end` at most.
 pub(super) async fn resolve(server: &Server, end: Instant) -> Result<Vec<Endpoint<'_>>, String> {
     let name = server_name(server);
     let endpoint = |socket| Endpoint {
@@ -77,8 +78,13 @@ pub(super) async fn resolve(server: &Server, end: Instant) -> Result<Vec<Endpoin
     }
     let deadline = Deadline::after(Some(end.saturating_duration_since(Instant::now())));
     let asked = name.clone();
-    let found = tokio::task::spawn_blocking(move || resolver::resolve(&asked, deadline)).await;
-    let found = found.map_err(|error| wording::printable(&error.to_string()))??;
+    let (answer, found) = oneshot::channel();
+    // Not one of tokio's, which panics where none is to be had.
+    thread::Builder::new()
+        .name("resolver".into())
+        .spawn(move || answer.send(resolver::resolve(&asked, deadline)))
+        .map_err(|error| resolver::no_thread(&name, &error))?;
+    let found = found.await.map_err(|error| error.to_string())??;
     let endpoints = found.into_iter().map(|found| endpoint(Socket::Tcp(found)));
     Ok(endpoints.collect())
 }

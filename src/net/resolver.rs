@@ -57,10 +57,7 @@ pub fn resolve(name: &str, deadline: Deadline) -> Result<Vec<IpAddr>, String> {
     match ask(&resolver.candidates(name), deadline) {
         Ok(found) => Ok(ordered(found)),
         Err(Unknown::NotFound) => Err(format!("{UNRESOLVED}{shown}: no such host")),
-        Err(Unknown::NoThread(error)) => Err(format!(
-            "{UNRESOLVED}{shown}: no thread to ask in: {}",
-            wording::error(&error)
-        )),
+        Err(Unknown::NoThread(error)) => Err(no_thread(name, &error)),
         Err(Unknown::Untold) if !resolver.is_configured => Err(format!(
             "{UNRESOLVED}{shown}: there is no /etc/resolv.conf, and no name server on 127.0.0.1 that answers"
         )),
@@ -70,22 +67,40 @@ pub fn resolve(name: &str, deadline: Deadline) -> Result<Vec<IpAddr>, String> {
     }
 }
 
+/// What is said where a look-up has no thread to be in.
+pub fn no_thread(name: &str, error: &io::Error) -> String {
+    let (shown, reason) = (wording::printable(name), wording::error(error));
+    format!("{UNRESOLVED}{shown}: no thread to ask in: {reason}")
+}
+
 /// What no name server is needed for: an address in any spelling that the C library knows, `localhost` (images
-/// without /etc/hosts don't know it; RFC 6761, section 6.3, says what it is), and what stands in /etc/hosts. As in
-/// glibc, a name that stands there with one family has no other.
+/// without /etc/hosts don't know it; RFC 6761, section 6.3, says what it is), and what stands in /etc/hosts, where
+/// `localhost` may be another address. As in glibc, a name that stands there with one family has no other.
 fn without_asking(name: &str) -> Option<Vec<IpAddr>> {
     if let Ok(address) = name.parse() {
         return Some(vec![address]);
     }
     let bare = name.strip_suffix('.').unwrap_or(name);
     if bare.eq_ignore_ascii_case("localhost") {
-        return Some(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
+        return Some(localhost(files::hosts(bare)));
     }
     let numeric = CString::new(name)
         .ok()
         .and_then(|name| addresses(&name, Family::V4, true).ok());
     let known = numeric.unwrap_or_else(|| ordered(files::hosts(name)));
     (!known.is_empty()).then_some(known)
+}
+
+/// The two usual addresses, also where /etc/hosts has but one of them: what runs here may listen on either. IPv4 comes
+/// first.
+fn localhost(mut named: Vec<IpAddr>) -> Vec<IpAddr> {
+    let usual: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+    if named.iter().all(|address| usual.contains(address)) {
+        return usual.to_vec();
+    }
+    named.sort_by_key(IpAddr::is_ipv6);
+    named.dedup();
+    named
 }
 
 /// Why a name has no address.

@@ -4,14 +4,20 @@
 use rustls::pki_types::UnixTime;
 
 const SEQUENCE: u8 = 0x30;
+const OCTET_STRING: u8 = 0x04;
 const BIT_STRING: u8 = 0x03;
 const OBJECT_IDENTIFIER: u8 = 0x06;
 const UTC_TIME: u8 = 0x17;
 /// `version [0]` and `extensions [3]` of a `TBSCertificate`.
 const VERSION: u8 = 0xa0;
 const EXTENSIONS: u8 = 0xa3;
+/// `keyIdentifier [0]` and `authorityCertSerialNumber [2]` of an `AuthorityKeyIdentifier` (RFC 5280, 4.2.1.1).
+const KEY_IDENTIFIER: u8 = 0x80;
+const SERIAL_NUMBER: u8 = 0x82;
 
 /// Object identifiers, as they are encoded (RFC 5280, 4.2.1 and appendix A.1).
+const SUBJECT_KEY_IDENTIFIER: &[u8] = &[0x55, 0x1d, 0x0e];
+const AUTHORITY_KEY_IDENTIFIER: &[u8] = &[0x55, 0x1d, 0x23];
 const KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x0f];
 const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
 const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13];
@@ -24,6 +30,7 @@ pub struct Certificate<'a> {
     /// `AlgorithmIdentifier` of its signature.
     pub signature_algorithm: &'a [u8],
     pub signature: &'a [u8],
+    serial: &'a [u8],
     pub issuer: &'a [u8],
     pub subject: &'a [u8],
     /// Its first and its last second.
@@ -67,7 +74,7 @@ impl<'a> Certificate<'a> {
             let mut version = expect(&mut body, VERSION)?;
             next(&mut version)?.1 != [2]
         };
-        let _serial = next(&mut body)?;
+        let (_, serial) = next(&mut body)?;
         let _algorithm = next(&mut body)?;
         let issuer = expect(&mut body, SEQUENCE)?;
         let mut validity = expect(&mut body, SEQUENCE)?;
@@ -94,6 +101,7 @@ impl<'a> Certificate<'a> {
             signed,
             signature_algorithm,
             signature,
+            serial,
             issuer,
             subject,
             validity,
@@ -125,6 +133,27 @@ impl<'a> Certificate<'a> {
             }
             None => may_sign.unwrap_or(self.is_old && self.issuer == self.subject),
         }
+    }
+
+    /// Whether it has signed itself, as OpenSSL has it (`EXFLAG_SS`): it is its own issuer by name, and by what it says
+    /// of its issuer's key and number. A key that replaced another one may have a certificate by that one, under one name.
+    pub fn is_self_signed(&self) -> bool {
+        let mut own = self.extension(SUBJECT_KEY_IDENTIFIER);
+        let own = own.as_mut().and_then(|value| expect(value, OCTET_STRING));
+        let mut issuer = self.extension(AUTHORITY_KEY_IDENTIFIER);
+        let mut parts = issuer
+            .as_mut()
+            .and_then(|value| expect(value, SEQUENCE))
+            .unwrap_or_default();
+        let mut is_own = self.subject == self.issuer;
+        while let Some((tag, content)) = next(&mut parts) {
+            is_own &= match tag {
+                KEY_IDENTIFIER => own.is_none_or(|own| own == content),
+                SERIAL_NUMBER => content == self.serial,
+                _ => true,
+            };
+        }
+        is_own
     }
 
     /// The name by which it was meant before there was `subjectAltName`, when it has none of the latter.
@@ -236,7 +265,11 @@ mod tests {
             for byte in [0x00, 0x7f, 0x84, 0xff] {
                 changed[i] = byte;
                 if let Some(read) = Certificate::parse(&changed) {
-                    let _ = (read.is_authority(), read.common_name());
+                    let _ = (
+                        read.is_authority(),
+                        read.is_self_signed(),
+                        read.common_name(),
+                    );
                 }
             }
         }

@@ -271,8 +271,8 @@ fn is_named(common: &str, host: &str) -> bool {
 /// Whether a trusted certificate may be where a chain ends. libpq takes OpenSSL's word that it must have signed itself;
 /// curl, for https, takes any (`X509_V_FLAG_PARTIAL_CHAIN`).
 fn ends_chain(der: &CertificateDer<'_>, names: Names) -> bool {
-    let is_own = |certificate: Certificate<'_>| certificate.subject == certificate.issuer;
-    names == Names::Host || Certificate::parse(der).is_some_and(is_own)
+    names == Names::Host
+        || Certificate::parse(der).is_some_and(|certificate| certificate.is_self_signed())
 }
 
 fn check_dates(certificate: &Certificate<'_>, now: UnixTime) -> Result<(), Error> {

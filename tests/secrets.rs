@@ -194,6 +194,17 @@ fn no_warning_no_error_and_no_dry_run_shows_what_may_be_a_password_in_a_command(
             "postgres://u:hunter2@db/x",
         ])
         .args(["redis://:hunter2@db", "a?password=hunter2&b=c"])
+        .args([
+            "host=db password = hunter2",
+            "password=ab'hunter2",
+            "password=ab\\ hunter2",
+        ])
+        .args([
+            "Password='a''hunter2'",
+            "Host=db;Pwd=hunter2",
+            "u:hunter2@tcp(db:3306)/x",
+        ])
+        .args(["MYSQL_PWD=hunter2"])
         .exits(0)
         .assert_never_says("hunter2")
         .assert_stdout_contains("b=c");
@@ -201,7 +212,9 @@ fn no_warning_no_error_and_no_dry_run_shows_what_may_be_a_password_in_a_command(
 
 #[test]
 fn a_default_whose_name_says_password_is_not_shown_in_a_dry_run() {
-    for name in "DB_PASSWORD db_passwd API_KEY AUTH_TOKEN CLIENT_SECRET".split(' ') {
+    let names =
+        "DB_PASSWORD db_passwd API_KEY AUTH_TOKEN CLIENT_SECRET MYSQL_PWD BASIC_AUTH SENTRY_DSN";
+    for name in names.split(' ') {
         let default = format!("{name}=hunter2");
         Run::portero()
             .line("--dry-run --default")

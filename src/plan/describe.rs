@@ -145,9 +145,17 @@ fn environment(resolved: &Resolved) -> String {
 /// Whether a variable's name says that its value is nobody's business, also where no `--secret` says it.
 fn sounds_secret(name: &OsStr) -> bool {
     let name = name.to_string_lossy().to_ascii_uppercase();
-    ["PASS", "SECRET", "TOKEN", "KEY", "CREDENTIAL"]
-        .iter()
-        .any(|word| name.contains(word))
+    let words = [
+        "PASS",
+        "PWD",
+        "SECRET",
+        "TOKEN",
+        "KEY",
+        "CREDENTIAL",
+        "AUTH",
+        "DSN",
+    ];
+    words.iter().any(|word| name.contains(word))
 }
 
 fn rules(supervision: &Supervision) -> String {

@@ -70,10 +70,7 @@ proptest! {
             cases.push((format!("postgres://app@{place}/shop").into(), &password));
             cases.push((format!("http://app:{percent}@{place}/?token={percent}").into(), b""));
         }
-        // To the letter, as far as it is not another URL by the book.
-        if !password.contains(&b'@') {
-            cases.push((joined(&[b"postgres://app:", &password, b"@", gone.as_bytes(), b"/shop"]), b""));
-        }
+        cases.push((joined(&[b"postgres://app:", &password, b"@", gone.as_bytes(), b"/shop"]), b""));
         cases.push((joined(&[b"postgres://", gone.as_bytes(), b"/shop?user=app&password=", &password]), b""));
         for (url, variable) in cases {
             for arguments in [
@@ -114,5 +111,22 @@ fn a_password_that_white_space_cuts_in_two_is_not_printed() {
                 finished.assert_never_says(MARK);
             }
         }
+    }
+}
+
+#[test]
+fn of_a_password_with_what_looks_like_a_host_and_a_query_nothing_is_asked_for() {
+    for password in [
+        "p@hunter2/x?y=z",
+        "p@hunter2?x=1",
+        "hunter2@hunter2:5/?a_b=@",
+        "p@hunter2?x=1&y",
+    ] {
+        let url = format!("postgres://app:{password}@127.0.0.1:{}/shop", unused_port());
+        let finished = Run::portero()
+            .args(["wait", "-v", "--wait-timeout", "20ms", &url])
+            .finish();
+        finished.assert_exit(124).assert_never_says("hunter2");
+        finished.assert_stderr_contains("connection refused");
     }
 }

@@ -5,6 +5,7 @@
 
 mod keywords;
 mod methods;
+mod names;
 pub mod service;
 mod syntax;
 #[cfg(test)]

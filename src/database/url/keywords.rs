@@ -3,39 +3,8 @@
 
 use crate::environment::Environment;
 
+use crate::database::url::names::{KEYWORDS, PASSED_OVER, own_name};
 use crate::database::url::syntax::{Address, Parts, check_port};
-
-/// Keywords that mean something here, and the variable that stands in for each.
-pub(super) const KEYWORDS: [(&str, &str); 28] = [
-    ("service", "PGSERVICE"),
-    ("host", "PGHOST"),
-    ("hostaddr", "PGHOSTADDR"),
-    ("port", "PGPORT"),
-    ("user", "PGUSER"),
-    ("password", "PGPASSWORD"),
-    ("passfile", "PGPASSFILE"),
-    ("dbname", "PGDATABASE"),
-    ("sslmode", "PGSSLMODE"),
-    ("sslrootcert", "PGSSLROOTCERT"),
-    ("sslcert", "PGSSLCERT"),
-    ("sslkey", "PGSSLKEY"),
-    ("sslnegotiation", "PGSSLNEGOTIATION"),
-    ("channel_binding", "PGCHANNELBINDING"),
-    ("require_auth", "PGREQUIREAUTH"),
-    ("requirepeer", "PGREQUIREPEER"),
-    ("ssl_min_protocol_version", "PGSSLMINPROTOCOLVERSION"),
-    ("ssl_max_protocol_version", "PGSSLMAXPROTOCOLVERSION"),
-    ("sslcertmode", "PGSSLCERTMODE"),
-    ("sslsni", "PGSSLSNI"),
-    ("sslcrl", "PGSSLCRL"),
-    ("sslcrldir", "PGSSLCRLDIR"),
-    ("gssencmode", "PGGSSENCMODE"),
-    ("min_protocol_version", "PGMINPROTOCOLVERSION"),
-    ("application_name", "PGAPPNAME"),
-    ("options", "PGOPTIONS"),
-    ("connect_timeout", "PGCONNECT_TIMEOUT"),
-    ("target_session_attrs", "PGTARGETSESSIONATTRS"),
-];
 
 /// The given values by keyword. An empty value counts as not given.
 #[derive(Default)]
@@ -170,17 +139,6 @@ fn host_and_port(text: &str) -> Address {
     }
 }
 
-/// libpq's name of a parameter that sqlx spells in another way.
-fn own_name(name: &str) -> &str {
-    match name {
-        "ssl-mode" => "sslmode",
-        "ssl-root-cert" | "ssl-ca" => "sslrootcert",
-        "ssl-cert" => "sslcert",
-        "ssl-key" => "sslkey",
-        name => name,
-    }
-}
-
 fn ssl_word(value: &str) -> String {
     match value.to_ascii_lowercase().as_str() {
         // libpq's fe-connect.c translates ssl=true to this.
@@ -189,52 +147,6 @@ fn ssl_word(value: &str) -> String {
         mode => mode.into(),
     }
 }
-
-/// Parameters of libpq and of drivers that mean nothing to a login.
-pub(super) const PASSED_OVER: [&str; 42] = [
-    "authtype",
-    "charset",
-    "client_encoding",
-    "connection_limit",
-    "currentSchema",
-    "encoding",
-    "fallback_application_name",
-    "gssdelegation",
-    "gsslib",
-    "keepalives",
-    "keepalives_count",
-    "keepalives_idle",
-    "keepalives_interval",
-    "krbsrvname",
-    "load_balance_hosts",
-    "max_protocol_version",
-    "oauth_client_id",
-    "oauth_client_secret",
-    "oauth_issuer",
-    "oauth_scope",
-    "pgbouncer",
-    "pool",
-    "pool_max_conns",
-    "pool_timeout",
-    "prepared_statement_cache_size",
-    "replication",
-    "requiressl",
-    "schema",
-    "scram_client_key",
-    "scram_server_key",
-    "search_path",
-    "serverVersion",
-    "servicefile",
-    "socket_timeout",
-    "sslaccept",
-    "sslcompression",
-    "sslkeylogfile",
-    "sslpassword",
-    "statement_cache_size",
-    "tcp_user_timeout",
-    "timezone",
-    "tty",
-];
 
 /// Names the parameter when it is a known one; anything else may be a piece of a password that was not encoded.
 fn pass_over(name: &str) {

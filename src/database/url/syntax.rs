@@ -2,6 +2,7 @@
 //!
 //! No error in here shows a part of the URL: what looks like a port may be the rest of a password.
 
+use crate::database::url::names::is_parameter;
 use crate::net::address;
 
 /// Schemes that mean Postgres; a `+driver` behind them is passed over, as is a word of [`PREFIXES`] before them.
@@ -130,9 +131,14 @@ fn after_scheme(text: &str) -> Result<&str, String> {
 /// Where the `@` is that ends user and password.
 ///
 /// By the book the authority ends at the first `/`, `?` or `#`; real passwords hold those and `@` too, not encoded.
-/// So it is the first `@` with a proper authority behind it and no other `@` before that one's `?name=`, from where on
-/// an `@` belongs to a parameter.
+/// So it is the last `@`, but for one that belongs to a parameter: before it stands a proper authority with a `?name=`
+/// behind it, of a name that parameters have, or more parameters come behind it. A password is not asked for as a host.
 fn end_of_userinfo(rest: &str) -> Option<usize> {
+    let behind_last = rest.rsplit('@').next().unwrap_or_default();
+    let is_within_query = behind_last
+        .split('?')
+        .next()
+        .is_some_and(|part| names(part).count() > 0);
     let mut end = None;
     loop {
         let start = end.map_or(0, |at| at + 1);
@@ -142,6 +148,8 @@ fn end_of_userinfo(rest: &str) -> Option<usize> {
         let location = &rest[start..start + next];
         let authority = location.find(['/', '?', '#']).map(|at| &location[..at]);
         if authority.is_some_and(|authority| {
+            let has_query =
+                |query: &str| names(query).any(|name| is_within_query || is_parameter(name));
             addresses(authority).is_ok() && has_query(&location[authority.len()..])
         }) {
             return end;
@@ -150,13 +158,13 @@ fn end_of_userinfo(rest: &str) -> Option<usize> {
     }
 }
 
-/// Whether there is a `?name=` in it.
-fn has_query(text: &str) -> bool {
-    text.match_indices('?').any(|(at, _)| {
-        let behind = &text.as_bytes()[at + 1..];
-        let is_name = |byte: &&u8| byte.is_ascii_alphanumeric() || **byte == b'_';
-        let name = behind.iter().take_while(is_name).count();
-        name > 0 && behind.get(name) == Some(&b'=')
+/// The names of `?name=` and `&name=` in it.
+fn names(text: &str) -> impl Iterator<Item = &str> {
+    text.match_indices(['?', '&']).filter_map(|(at, _)| {
+        let behind = &text[at + 1..];
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+        let name = &behind[..behind.find(|c| !plain(c))?];
+        (!name.is_empty() && behind[name.len()..].starts_with('=')).then_some(name)
     })
 }
 

@@ -388,8 +388,8 @@ while options[i].keyword:
         assert!(row.is_some_and(|row| row[1] == variable), "{line}: {row:?}");
     }
     for [keyword, variable, what] in rows {
-        let kept = keywords::KEYWORDS.contains(&(keyword, variable));
-        let passed_over = keywords::PASSED_OVER.contains(&keyword);
+        let kept = names::KEYWORDS.contains(&(keyword, variable));
+        let passed_over = names::PASSED_OVER.contains(&keyword);
         let agrees = match what {
             "kept" | "kept or refused" | "refused" => kept && !passed_over,
             "passed over" => passed_over && !kept,
@@ -397,7 +397,7 @@ while options[i].keyword:
         };
         assert!(agrees, "{keyword}: {what}");
     }
-    for (keyword, _) in keywords::KEYWORDS {
+    for (keyword, _) in names::KEYWORDS {
         assert!(
             documented().iter().any(|row| row[0] == keyword),
             "{keyword}"

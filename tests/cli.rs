@@ -182,6 +182,18 @@ fn a_usage_error_is_one_line_and_125_and_starts_nothing() {
         --no-lock --migrate 'true; false'    -  sh -c
         --no-lock --migrate "'open"        -  not closed
         --no-lock --migrate 'true && '       -  &&
+        --lock-timeout bogus     -           bogus
+        -                        PORTERO_LOCK_TIMEOUT=bogus  PORTERO_LOCK_TIMEOUT
+        --migrate-once latest    -           --migrate-once
+        -                        PORTERO_MIGRATE_ONCE=latest  PORTERO_MIGRATE_ONCE
+        --migrate-table 'a b c d'  -         --migrate-table
+        --no-lock --migrate true --migrate-table nowhere  -  --migrate-table
+        --lock-name ' '          -           --lock-name
+        -                        PORTERO_NO_LOCK=maybe  maybe
+        --stop-timeout soon      -           soon
+        --stop-delay soon        -           soon
+        --orphan-grace soon      -           soon
+        --wait-max-interval soon  -          soon
         --log-level loud         -           loud
         --wait ''                -           --wait: it is empty
         --database ''            -           --database: it is empty

@@ -119,6 +119,21 @@ fn a_target_that_answers_is_healthy_whatever_portero_does() {
 }
 
 #[test]
+fn a_command_that_calls_itself_an_init_of_porteros_makes_nobody_live() {
+    let line = format!(
+        "printf portero-migrate > /proc/$$/comm; set -m; \
+         PORTERO_NO_LOCK=1 PORTERO_MIGRATE='sleep 1000' bash -c 'exec -a portero {} migrate' & \
+         echo started; wait",
+        portero().display()
+    );
+    let mut container = Run::as_pid1().args(["--", "bash", "-c", &line]).start();
+    container.until_stderr("migration 1 of 1: sleep");
+    healthcheck_beside(container.pid(), 0, &["--live"])
+        .assert_exit(1)
+        .assert_stderr_contains("connection refused");
+}
+
+#[test]
 fn an_orphan_that_calls_itself_a_stage_of_porteros_makes_nobody_live() {
     let directory = TempDir::new();
     for name in ["portero", "exe"] {
@@ -212,7 +227,8 @@ fn neighbour(pause: Option<i32>, group: &ControlGroup, missing: &Path) -> (commo
         .via([&unshare, "--mount"])
         .arg("--wait")
         .arg(format!("file://{}", missing.display()))
-        .args(["--", "true"])
+        // Or its stage would end with it, of which something is to be left.
+        .args(["--map-signal", "TERM=", "--", "true"])
         .start();
     process.until_stderr("waiting for");
     let pid = match pause {
@@ -277,9 +293,8 @@ fn in_a_shared_pid_namespace_only_the_containers_own_portero_counts() {
                 .assert_exit(1)
                 .assert_stderr_contains("connection refused");
         }
-        // What is left of a wait whose init was killed is nobody's. One that is stopped does not end with it.
+        // What is left of a wait whose init was killed is nobody's.
         let stage = process::children(init)[0];
-        kill(Pid::from_raw(stage), Signal::SIGSTOP).unwrap();
         kill(Pid::from_raw(init), Signal::SIGKILL).unwrap();
         let status = || std::fs::read_to_string(format!("/proc/{stage}/status")).unwrap();
         let is_init = |parent: String| parent.trim() == init.to_string();

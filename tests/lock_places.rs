@@ -106,6 +106,11 @@ fn a_pooler_of_one_session_is_refused_with_the_remedy_and_everybody_ends_within_
         }
     }
     assert!(refused > 0, "who had the lock was not told the remedy");
+    // One that is alone, and whose time is over before the ten seconds are.
+    migrate(&pooler.url(&database))
+        .args(["--lock-timeout", "4s", "--", "echo", "ran"])
+        .exits(124)
+        .assert_stderr_contains("a pool of one never gives it: use the server's direct URL");
     assert_eq!(locks(&server), "0");
 }
 

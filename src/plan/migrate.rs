@@ -65,9 +65,7 @@ impl MigratePlan {
             wait: WaitPlan::of_run(settings)?,
             database,
             commands,
-            lock_name: settings
-                .text(Opt::LockName)?
-                .ok_or_else(|| settings.invalid(Opt::LockName, "it is empty"))?,
+            lock_name: lock_name(settings)?,
             lock_timeout: settings.limit(Opt::LockTimeout)?,
             once: once(settings, unguarded)?,
             supervision: supervision(settings)?,
@@ -75,21 +73,48 @@ impl MigratePlan {
     }
 }
 
+/// Whether the values hold that only a migration would use, where there is none.
+///
+/// # Errors
+/// 125: usage errors.
+pub(super) fn check(settings: &Settings<'_>) -> Result<(), Failure> {
+    lock_name(settings)?;
+    settings.limit(Opt::LockTimeout)?;
+    settings.switch(Opt::NoLock)?;
+    if let Some(version) = settings.text(Opt::MigrateOnce)? {
+        parse_version(settings, &version)?;
+    }
+    table(settings).map(drop)
+}
+
+fn lock_name(settings: &Settings<'_>) -> Result<String, Failure> {
+    let name = settings.text(Opt::LockName)?;
+    name.filter(|name| !name.trim().is_empty())
+        .ok_or_else(|| settings.invalid(Opt::LockName, "it is empty"))
+}
+
+fn parse_version(settings: &Settings<'_>, version: &str) -> Result<String, Failure> {
+    MigrateOnce::version(version).map_err(|why| settings.invalid(Opt::MigrateOnce, &why))
+}
+
+fn table(settings: &Settings<'_>) -> Result<Table, Failure> {
+    let table = settings.text(Opt::MigrateTable)?.unwrap_or_default();
+    Table::parse(&table).map_err(|why| settings.invalid(Opt::MigrateTable, &why))
+}
+
 /// `--migrate-once` and `--migrate-table`. Without the lock nothing may be recorded: two could migrate at once.
 fn once(settings: &Settings<'_>, unguarded: bool) -> Result<Option<MigrateOnce>, Failure> {
+    let table = table(settings)?;
     if !settings.is_given(Opt::MigrateOnce) {
         return Ok(None);
     }
-    let refuse = |opt| move |why: String| settings.invalid(opt, &why);
     if unguarded {
-        return Err(refuse(Opt::MigrateOnce)(
-            "works under the migration lock only: leave out --no-lock, or this".into(),
+        return Err(settings.invalid(
+            Opt::MigrateOnce,
+            "works under the migration lock only: leave out --no-lock, or this",
         ));
     }
     let version = settings.text(Opt::MigrateOnce)?.unwrap_or_default();
-    let table = settings.text(Opt::MigrateTable)?.unwrap_or_default();
-    Ok(Some(MigrateOnce {
-        version: MigrateOnce::version(&version).map_err(refuse(Opt::MigrateOnce))?,
-        table: Table::parse(&table).map_err(refuse(Opt::MigrateTable))?,
-    }))
+    let version = parse_version(settings, &version)?;
+    Ok(Some(MigrateOnce { version, table }))
 }

@@ -9,7 +9,7 @@ use crate::environment::resolved::Resolved;
 use crate::exit::Failure;
 use crate::plan::command::command;
 use crate::plan::identity::identity;
-use crate::plan::migrate::MigratePlan;
+use crate::plan::migrate::{self, MigratePlan};
 use crate::plan::stage::Stage;
 use crate::plan::supervision::supervision;
 use crate::plan::wait::WAITED;
@@ -68,6 +68,10 @@ impl RunPlan {
         let migrate = if migrates {
             Some(MigratePlan::new(settings)?)
         } else {
+            // What is skipped is not looked at: its variables may be another place's.
+            if runs("migrate") {
+                migrate::check(settings)?;
+            }
             None
         };
         let stages = [

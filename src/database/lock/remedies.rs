@@ -20,6 +20,10 @@ pub(super) const NO_SECOND: &str = "gives no second connection within 10s, which
     give --database the server's direct URL (often in DIRECT_URL, DATABASE_URL_UNPOOLED or POSTGRES_URL_NON_POOLING), \
     or the pool two connections; with PGlite use --no-lock";
 
+/// The same, where `--lock-timeout` ends before that is known.
+pub(super) const NO_SECOND_YET: &str = "no second connection so far, which tells whether a pooler shares sessions (a \
+    pool of one never gives it: use the server's direct URL, or give the pool two)";
+
 /// The functions or the view of the lock.
 pub(super) const MISSING: &str = "has no advisory locks as PostgreSQL has them (CockroachDB, YugabyteDB and some poolers \
     have none): use the server's direct URL, or --no-lock and one release job";

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::database::connect::Connector;
 use crate::database::diagnosis::Trouble;
 use crate::database::lock::key::Key;
+use crate::database::lock::remedies::NO_SECOND_YET;
 use crate::database::lock::session::Session;
 
 /// How long a second connection is tried for. A pooler that has one to give never gives it.
@@ -81,8 +82,11 @@ async fn open_second(
             Ok(Err(Trouble::Refused(why))) => return Ok(Err(why)),
             Err(_) => return Ok(Err(reason)),
         }
-        if session.has_ended() || session.is_late() {
+        if session.has_ended() {
             return Err(Trouble::NotYet(reason));
+        }
+        if session.is_late() {
+            return Err(Trouble::NotYet(format!("{NO_SECOND_YET}: {reason}")));
         }
         if Instant::now() + PAUSE >= limit {
             return Ok(Err(reason));

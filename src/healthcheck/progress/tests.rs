@@ -72,7 +72,7 @@ fn what_somebody_else_runs_is_no_stage() {
     let init = ("portero-migrate", "1", "0", "1", "/portero\0--\0uvicorn\0");
     let over = ("portero", "1", "0", "1", "/portero\0--\0uvicorn\0");
     let command = ("uvicorn", "7", "1", "7", "/usr/bin/python3\0uvicorn\0");
-    let table: [(&str, &[Process<'_>]); 8] = [
+    let table: [(&str, &[Process<'_>]); 9] = [
         ("nothing", &[init, command]),
         ("docker exec", &[init, ("portero", "9", "0", "9", MIGRATE)]),
         (
@@ -87,6 +87,14 @@ fn what_somebody_else_runs_is_no_stage() {
                     "portero\0--wait\0x:1\0bash\0",
                 ),
                 ("exe", "9", "8", "9", "portero\0wait\0"),
+            ],
+        ),
+        (
+            "a COMMAND that calls itself an init",
+            &[
+                over,
+                ("portero-migrate", "7", "1", "7", "sh\0"),
+                ("exe", "8", "7", "8", MIGRATE),
             ],
         ),
         (

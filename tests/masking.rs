@@ -167,3 +167,34 @@ fn a_password_that_is_a_word_of_the_log_does_not_mangle_it() {
         waited.assert_stderr_contains("refuses the login (OOPS)");
     }
 }
+
+#[test]
+fn what_nobody_sees_in_a_user_or_a_group_is_shown_by_its_number() {
+    for (unseen, number) in [
+        ("\u{feff}", "feff"),
+        ("\u{202e}", "202e"),
+        ("\u{2028}", "2028"),
+    ] {
+        for spec in [format!("{unseen}app"), format!("1000:{unseen}app")] {
+            let finished = Run::portero()
+                .args(["--user", &spec, "--", "true"])
+                .finish();
+            finished
+                .assert_exit(125)
+                .assert_one_error_line()
+                .assert_never_says(unseen);
+            finished.assert_stderr_contains(&format!("\\u{{{number}}}app"));
+        }
+    }
+}
+
+#[test]
+fn a_path_that_is_too_long_is_called_so() {
+    let path = format!("/{}", "x".repeat(100_000));
+    let finished = Run::portero()
+        .args(["healthcheck", "--port", "1", "--path", &path])
+        .finish();
+    finished.assert_exit(1);
+    let said = format!("{}{}", finished.stdout, finished.stderr);
+    assert!(said.contains("has more than the 65000 bytes"), "{finished}");
+}

@@ -67,7 +67,8 @@ pub fn resolve(spec: &str, passwd: &[u8], group: &[u8]) -> Result<Credentials, S
     } else {
         let known = User::find(passwd, |entry| entry.name == user.as_bytes());
         known.ok_or_else(|| {
-            format!("there is no user '{user}' in /etc/passwd: add it in the Dockerfile, or use a numeric uid:gid{}", expand::hint(OsStr::new(user)))
+            let (name, hint) = (shown(user), expand::hint(OsStr::new(user)));
+            format!("there is no user {name} in /etc/passwd: add it in the Dockerfile, or use a numeric uid:gid{hint}")
         })?
     };
     if entry.uid == 0 && !asks_for_root(spec) {
@@ -112,7 +113,8 @@ fn group_id(name: &str, group: &[u8]) -> Result<u32, String> {
         )),
         Some((_, gid, _)) => Ok(gid),
         None => Err(format!(
-            "there is no group '{name}' in /etc/group: use a numeric gid"
+            "there is no group {} in /etc/group: use a numeric gid",
+            shown(name)
         )),
     }
 }

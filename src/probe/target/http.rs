@@ -95,10 +95,18 @@ impl HttpUrl {
     }
 }
 
+/// The longest path with its query, in bytes; the crate takes 65,534 for the whole of a URI, and servers 8 or 16 KiB.
+const LONGEST_PATH: usize = 65_000;
+
 /// The absolute URI; its fragment never leaves a client (RFC 9110, section 7.1).
 pub fn uri_of(scheme: &str, authority: &str, path: &str) -> Result<Uri, String> {
     let path = path.split('#').next().unwrap_or_default();
     let slash = if path.starts_with('/') { "" } else { "/" };
+    if path.len() > LONGEST_PATH {
+        return Err(format!(
+            "has more than the {LONGEST_PATH} bytes that servers take"
+        ));
+    }
     format!("{scheme}://{authority}{slash}{path}")
         .parse()
         .map_err(|_| {

@@ -37,6 +37,9 @@ pub fn begin(typed: &Typed) -> Result<Exit, Failure> {
     if dry_run {
         return Ok(process::print(&plan.describe(&resolved)));
     }
+    if let Some(left_out) = &plan.left_out {
+        log::info!("{left_out}");
+    }
     run(plan)
 }
 

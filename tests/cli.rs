@@ -337,6 +337,37 @@ fn a_dry_run_prints_the_plan_without_passwords_and_starts_nothing() {
     assert!(!mark.exists(), "COMMAND was started{plan}");
 }
 
+/// A wrapper put before the command must not start it unmigrated without a word.
+#[test]
+fn steps_that_are_left_out_for_another_command_are_told() {
+    let steps = ["--wait", "tcp://127.0.0.1:1", "--no-lock", "--migrate", "a"];
+    let run = |options: &[&str], only_for: &str| {
+        Run::portero()
+            .env("PORTERO_ONLY_FOR", only_for)
+            .args(options)
+            .args(["--", "echo", "started"])
+            .finish()
+    };
+    let told =
+        "wait and migrate are left out: COMMAND is 'echo', which PORTERO_ONLY_FOR does not name\n";
+    run(&steps, "uvicorn")
+        .assert_exit(0)
+        .assert_stdout("started\n")
+        .assert_stderr(&format!("portero: {told}"));
+    run(&[&steps, &["--dry-run"][..]].concat(), "uvicorn")
+        .assert_exit(0)
+        .assert_stdout_contains(&format!("left out: {told}"));
+    run(&["--database", "URL"], "uvicorn")
+        .assert_exit(0)
+        .assert_stderr_contains("wait is left out: ");
+    for silent in [
+        &steps[..0],
+        &[&steps, &["--skip", "wait,migrate"][..]].concat(),
+    ] {
+        run(silent, "uvicorn").assert_exit(0).assert_stderr("");
+    }
+}
+
 /// None is accepted and ignored.
 #[test]
 fn each_option_does_what_it_says() {

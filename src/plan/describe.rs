@@ -33,6 +33,9 @@ impl RunPlan {
         if let Some(plan) = &self.migrate {
             text.push_str(&plan.steps());
         }
+        if let Some(left_out) = &self.left_out {
+            line(&mut text, "left out", left_out);
+        }
         text.push_str(&rules(&self.supervision));
         for (from, to) in &self.map_exit {
             line(&mut text, "map-exit", &format!("{from}={to}"));

@@ -43,6 +43,9 @@ pub struct RunPlan {
     pub exec: bool,
     /// What is worth a warning, though not a failure.
     pub warnings: Vec<String>,
+    /// That steps that are set are left out, as COMMAND is none of `--only-for`: a wrapper before the command must not
+    /// start it unmigrated without a word.
+    pub left_out: Option<String>,
     /// Options typed on the command line, as the variables by which a stage gets them.
     typed: Vec<(String, OsString)>,
 }
@@ -92,6 +95,11 @@ impl RunPlan {
                 .map(|item| map_exit(settings, item))
                 .collect::<Result<_, _>>()?,
             exec: replaces(settings)?,
+            left_out: if has_steps {
+                None
+            } else {
+                left_out(settings, name, &skipped)?
+            },
             typed: typed_variables(settings),
             command,
         })
@@ -151,6 +159,29 @@ fn replaces(settings: &Settings<'_>) -> Result<bool, Failure> {
 
 fn is_named(command: &OsStr, name: &OsStr) -> bool {
     std::path::Path::new(command).file_name() == Some(name)
+}
+
+fn left_out(
+    settings: &Settings<'_>,
+    command: &OsStr,
+    skipped: &[&str],
+) -> Result<Option<String>, Failure> {
+    let waits = !settings.list(Opt::Wait)?.is_empty() || settings.is_given(Opt::Database);
+    let migrates = !settings.commands(Opt::Migrate)?.is_empty();
+    let steps = [("wait", waits), ("migrate", migrates)];
+    let steps = steps
+        .iter()
+        .filter(|(step, set)| *set && !skipped.contains(step));
+    let steps: Vec<&str> = steps.map(|(step, _)| *step).collect();
+    let are = if steps.len() == 1 { "is" } else { "are" };
+    Ok((!steps.is_empty()).then(|| {
+        format!(
+            "{} {are} left out: COMMAND is {}, which {} does not name",
+            steps.join(" and "),
+            shown(command),
+            settings.origin(Opt::OnlyFor)
+        )
+    }))
 }
 
 fn skipped_steps(settings: &Settings<'_>) -> Result<Vec<&'static str>, Failure> {

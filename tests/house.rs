@@ -27,6 +27,7 @@ const ROOMS: [&[&str]; 14] = [
         "logger",
         "files",
         "accounts",
+        "procfs",
         "wording",
         "redaction",
         "exit",

@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::plan::Stage;
+use crate::procfs;
 use crate::sys;
 use crate::wording;
 
@@ -146,7 +147,7 @@ fn groups(proc: &Path, pid: &str) -> Option<Vec<u8>> {
     fs::read(proc.join(pid).join("cgroup")).ok()
 }
 
-/// What of `/proc/PID/stat` (proc(5)) is needed here.
+/// What of a process is needed here.
 struct Stat {
     name: String,
     parent: String,
@@ -157,19 +158,12 @@ struct Stat {
 
 fn stat(proc: &Path, pid: &str) -> Option<Stat> {
     let text = fs::read(proc.join(pid).join("stat")).ok()?;
-    let text = String::from_utf8_lossy(&text);
-    // The name stands in parentheses and may hold any of them.
-    let (head, tail) = text.rsplit_once(')')?;
-    let (_, name) = head.split_once('(')?;
-    let fields: Vec<&str> = tail.split_whitespace().collect();
-    // The first field behind the name is the third of the page's count.
-    let field = |number: usize| fields.get(number - 3).copied();
-    let ticks: u64 = field(22)?.parse().ok()?;
+    let found = procfs::Stat::parse(&text)?;
     Some(Stat {
-        name: name.to_owned(),
-        parent: field(4)?.to_owned(),
-        group: field(5)?.to_owned(),
-        started: Duration::from_millis(ticks.saturating_mul(TICK)),
+        name: String::from_utf8_lossy(found.name).into_owned(),
+        parent: found.parent.to_string(),
+        group: found.group.to_string(),
+        started: Duration::from_millis(found.started.saturating_mul(TICK)),
     })
 }
 

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::fs;
 
+use crate::procfs::Stat;
 use crate::sys;
 
 /// A descendant, at the moment in which it was looked at.
@@ -75,22 +76,13 @@ fn snapshot(own: i32) -> Vec<Process> {
 /// One process; `None` when it is not there, or can't be seen.
 pub fn look_at(pid: i32) -> Option<Process> {
     let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    parse(pid, &stat)
-}
-
-/// The name, in brackets, may hold spaces and brackets itself; the fields behind it are counted from 3.
-fn parse(pid: i32, stat: &[u8]) -> Option<Process> {
-    let after_name = stat.iter().rposition(|byte| *byte == b')')? + 1;
-    let fields: Vec<&str> = std::str::from_utf8(&stat[after_name..])
-        .ok()?
-        .split_ascii_whitespace()
-        .collect();
+    let stat = Stat::parse(&stat)?;
     Some(Process {
         pid,
-        state: *fields.first()?.as_bytes().first()?,
-        parent: fields.get(1)?.parse().ok()?,
-        group: fields.get(2)?.parse().ok()?,
-        started: fields.get(19)?.parse().ok()?,
+        state: stat.state,
+        parent: stat.parent,
+        group: stat.group,
+        started: stat.started,
     })
 }
 
@@ -142,24 +134,6 @@ pub fn continue_stopped(processes: &[Process]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_line_of_proc_is_read_whatever_the_name_is() {
-        let rest = "S 7 8 9 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 123456 1 2";
-        for name in ["sh", "a b", ") S 1 1 (", "", "((((", "x)"] {
-            let stat = format!("42 ({name}) {rest}");
-            let process = parse(42, stat.as_bytes()).unwrap();
-            assert_eq!(
-                (process.parent, process.group, process.started),
-                (7, 8, 123_456),
-                "{name}"
-            );
-            assert!(!process.is_stopped() && !process.has_ended());
-        }
-        for bad in ["", "42 (sh", "42 (sh) S", "42 (sh) S x 8 9"] {
-            assert_eq!(parse(42, bad.as_bytes()), None, "{bad}");
-        }
-    }
 
     #[test]
     fn a_child_is_found_and_named() {

@@ -343,7 +343,7 @@ pub const OPTIONS: &[OptionSpec] = &[
     defaults("none", row(Opt::StopTimeout, "stop-timeout", Value, "D", Section::Stopping,
         "SIGKILL everything D after the first stop was forwarded")),
     defaults("5s", row(Opt::OrphanGrace, "orphan-grace", Value, "D", Section::Stopping,
-        "When COMMAND ended, what is left gets SIGTERM from the top, and up to D, after a stop what that has; none leaves it alone")),
+        "How long processes that outlive COMMAND have to end after a SIGTERM, parents first, before SIGKILL")),
     not_for_stages(row(Opt::Exec, "exec", Switch, "", Section::Supervision,
         "Replace portero by COMMAND instead of supervising it")),
     row(Opt::Port, "port", Value, "PORT", Section::Health,

@@ -2,6 +2,8 @@
 
 use postgres_protocol::escape::{escape_identifier, escape_literal};
 
+use crate::wording::shown;
+
 /// Longest name of a schema or a table, in bytes: Postgres cuts longer ones (`NAMEDATALEN`), and they would collide.
 const LONGEST_NAME: usize = 63;
 /// Longest version, in bytes: an image's tag has at most 128 characters, a commit 64.
@@ -62,16 +64,16 @@ impl Table {
         let parts: Vec<_> = text.split('.').collect();
         let [schema, name] = parts.as_slice() else {
             return Err(format!(
-                "'{}' is not SCHEMA.TABLE, e.g. portero.migrations",
-                text.escape_debug()
+                "{} is not SCHEMA.TABLE, e.g. portero.migrations",
+                shown(text)
             ));
         };
         let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '$');
         for part in [schema, name] {
             if part.is_empty() || part.len() > LONGEST_NAME || !part.chars().all(plain) {
                 return Err(format!(
-                    "'{}' is not SCHEMA.TABLE of 1 to {LONGEST_NAME} letters, digits, _, - or $ each, without quotes",
-                    text.escape_debug()
+                    "{} is not SCHEMA.TABLE of 1 to {LONGEST_NAME} letters, digits, _, - or $ each, without quotes",
+                    shown(text)
                 ));
             }
         }

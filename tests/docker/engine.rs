@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::common::process::field;
-use crate::common::{Finished, Run, poll_until, tool};
+use crate::common::{Ended, Finished, Run, poll_until, tool};
 
 /// How long a container may take to do what it does in a second or two on an idle machine.
 pub const LIMIT: Duration = Duration::from_secs(90);
@@ -34,7 +34,7 @@ fn require_engine() {
     static CHECKED: OnceLock<bool> = OnceLock::new();
     let runs = *CHECKED.get_or_init(|| {
         let asked = Run::program(tool("docker")).arg("info").finish();
-        asked.ended == crate::common::Ended::Code(0)
+        asked.ended == Ended::Code(0)
     });
     assert!(
         runs,
@@ -81,7 +81,17 @@ impl Container {
     pub fn run(image: &str, options: &[&str], command: &[&str]) -> Self {
         let container = Self(unique("run"));
         let start = ["run", "--detach", "--name", &container.0];
-        docker(&[&start[..], options, &[image], command].concat());
+        let command = [&start[..], options, &[image], command].concat();
+        // On a busy machine the engine itself may give up before its shim has opened the container's streams.
+        let mut tried = docker_with(&command);
+        for _ in 0..2 {
+            if !tried.stderr.contains("context deadline exceeded") {
+                break;
+            }
+            docker(&["rm", "--force", &container.0]);
+            tried = docker_with(&command);
+        }
+        tried.assert_exit(0);
         container
     }
 

@@ -19,8 +19,7 @@ use crate::probe::target::Target;
 use crate::redaction::without_secrets;
 use crate::settings::Settings;
 use crate::supervise::helper::Stops;
-use crate::sys;
-use crate::{probe, process, variables, wording};
+use crate::{probe, process, sys, variables, wording};
 
 /// The longest line that is written, in bytes, its newline not counted. Docker keeps 4096 bytes of a probe's output,
 /// and `docker ps` and dashboards show one line.

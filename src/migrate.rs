@@ -20,8 +20,7 @@ use crate::supervise::start::{ProcessGroup, become_parent, start_inheriting};
 use crate::supervise::stops::{ends_run, stop_requested};
 use crate::supervise::{leftovers, program, supervise_with};
 use crate::sys::signal_names;
-use crate::wording;
-use crate::{process, sys, variables, wait};
+use crate::{process, sys, variables, wait, wording};
 
 /// What the lock's thread tells the one that supervises.
 #[derive(Default)]

@@ -5,9 +5,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::time::Duration;
 
 use crate::cli::{OPTIONS, Opt, Split, Typed, ValueKind};
-use crate::environment::Environment;
 use crate::environment::expand::expand;
-use crate::environment::words;
+use crate::environment::{Environment, words};
 use crate::exit::Failure;
 use crate::wording::shown;
 

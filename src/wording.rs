@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-pub use crate::wording::characters::{escaped, printable};
-
 use crate::redaction::{without_known_passwords, without_secrets};
 use crate::wording::characters::is_unseen;
+pub use crate::wording::characters::{escaped, printable};
 
 /// A duration as a person says it: `12ms`, `2.5s`, `60s`, `1m40s`, `1h`. Below 100 seconds it stays in seconds,
 /// so that the default limit reads `15s of 60s`.

@@ -5,10 +5,9 @@ use std::ffi::{OsStr, OsString};
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use mode::Mode;
 
 use crate::exit::Failure;
-
-use mode::Mode;
 
 pub mod mode;
 mod options;

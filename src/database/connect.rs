@@ -17,16 +17,14 @@ use tokio_postgres::{Client, Config, Error, NoTls, SimpleQueryMessage};
 
 use crate::database::diagnosis::{HUNG_UP, Trouble};
 use crate::database::endpoint::{Endpoint, Reasons, Socket, resolve, server_name, socket_path};
-use crate::database::fingerprint;
-use crate::database::login;
 use crate::database::login::{Authenticated, LoginError, LoginParameters};
 use crate::database::passfile::name_of;
 use crate::database::secure::{Way, secure};
 use crate::database::url::{PostgresUrl, SessionAttributes};
 use crate::database::wire::Stream;
+use crate::database::{fingerprint, login};
 use crate::net::tls::settings::SslMode;
-use crate::redaction;
-use crate::sys;
+use crate::{redaction, sys};
 
 /// A wait tries many times and says it once.
 static GIVEN_UP: Once = Once::new();

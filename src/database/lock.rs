@@ -78,15 +78,13 @@ use tokio::runtime::Builder;
 
 use crate::database::connect::Connector;
 use crate::database::lock::keeper::Keeper;
-use crate::database::lock::key::Key;
-use crate::database::lock::key::Wanted;
+use crate::database::lock::key::{Key, Wanted};
 use crate::database::lock::ledger::Ledger;
 pub use crate::database::lock::ledger::Record;
 use crate::database::lock::replica::application_name;
 use crate::database::lock::shared::{Asked, Request, Shared, locked};
 use crate::exit::Failure;
-use crate::sys;
-use crate::wording;
+use crate::{sys, wording};
 
 /// What came of wanting the lock.
 pub enum Acquired {

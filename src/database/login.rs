@@ -17,11 +17,10 @@ use tokio::time::Instant;
 use tokio_postgres::config::ChannelBinding;
 
 use crate::database::diagnosis::{ErrorResponse, Trouble, from_answer};
-use crate::database::fingerprint;
 use crate::database::scram::Scram;
 use crate::database::url::Methods;
-use crate::database::wire;
 use crate::database::wire::{Message, Stream, Unread};
+use crate::database::{fingerprint, wire};
 
 /// The most that a server may say in answer to one message, in bytes: what portero asks is answered in a few hundred,
 /// and what reads a session keeps a message, however long it says it is, until all of it is there.

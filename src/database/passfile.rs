@@ -1,13 +1,13 @@
 //! Who logs in when the URL does not say it: the operating system's user, and the password file
 //! (PostgreSQL manual, 34.16 "The Password File").
 
-use crate::accounts::User;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 
+use crate::accounts::User;
 use crate::database::url::PostgresUrl;
 use crate::files;
 

@@ -9,10 +9,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsConnector;
 
 use crate::database::diagnosis::{Trouble, tls_error};
-use crate::database::fingerprint;
 use crate::database::login::{LoginError, Secured};
-use crate::database::wire;
 use crate::database::wire::{Message, SSL_REQUEST, Stream, Unread};
+use crate::database::{fingerprint, wire};
 use crate::net::tls::end_point;
 
 /// How a connection is to be made.

@@ -11,9 +11,6 @@ mod syntax;
 #[cfg(test)]
 mod tests;
 
-use crate::net::tls::settings::TLS12;
-use crate::net::tls::settings::TLS13;
-use crate::net::tls::settings::VERSIONS;
 use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
@@ -23,12 +20,10 @@ use std::time::Duration;
 use rustls::SupportedProtocolVersion;
 use tokio_postgres::config::ChannelBinding;
 
-use crate::environment::Environment;
-use crate::net::tls::settings::{SslMode, TlsSettings, TrustedRoots};
-
 use crate::database::url::keywords::Keywords;
-
 pub(super) use crate::database::url::methods::Methods;
+use crate::environment::Environment;
+use crate::net::tls::settings::{SslMode, TLS12, TLS13, TlsSettings, TrustedRoots, VERSIONS};
 
 /// libpq's default port.
 const DEFAULT_PORT: u16 = 5432;

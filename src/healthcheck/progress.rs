@@ -17,15 +17,12 @@
 //! only `stat` and `cgroup`: reading a command line waits for the process's memory map, which hangs beside one that
 //! thrashes.
 
-use std::fmt;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use std::{fmt, fs};
 
 use crate::plan::Stage;
-use crate::procfs;
-use crate::sys;
-use crate::wording;
+use crate::{procfs, sys, wording};
 
 /// How long the look may take: on a host's PID namespace /proc is large, and the answer is due.
 const LIMIT: Duration = Duration::from_millis(100);

@@ -8,7 +8,6 @@
 //! The walk is a loop. It holds three descriptors at any depth, keeps the names of the directories that are still to
 //! be walked and nothing about files, and gives a directory after all that is in it.
 
-use crate::identity::chown::failure::{errno, explained};
 use std::ffi::{CStr, CString, OsStr};
 use std::fmt::{self, Display};
 use std::io;
@@ -22,6 +21,7 @@ use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Uid, fchownat};
 
+use crate::identity::chown::failure::{errno, explained};
 use crate::sys::files::{Status, file_time, next_names, status};
 
 mod failure;

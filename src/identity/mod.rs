@@ -1,12 +1,11 @@
 //! What is put right before anything runs: the environment, the user, the privileges.
 
-use crate::identity::privileges::Privileges;
 use std::path::{Path, PathBuf};
 
 use crate::environment::Environment;
 use crate::exit::Failure;
 use crate::files;
-use crate::identity::privileges::{Ids, Relation};
+use crate::identity::privileges::{Ids, Privileges, Relation};
 use crate::identity::user::Credentials;
 use crate::supervise::helper::{self, Stops};
 

@@ -9,9 +9,8 @@ use nix::unistd::{
 
 use crate::identity::capabilities::CapabilitySet;
 use crate::identity::user::Credentials;
-use crate::sys::capabilities;
 use crate::sys::capabilities::Capabilities;
-use crate::sys::standard_stream;
+use crate::sys::{capabilities, standard_stream};
 
 /// The ids of this process, each three: real, effective, saved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,9 +9,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use crate::environment::Environment;
 use crate::environment::expand::expand;
-use crate::environment::words;
+use crate::environment::{Environment, words};
 use crate::identity::user::{Credentials, resolve};
 
 const TEMPLATES: &str = "$ $$ { } ${ $${ $$${ :- :? : A EMPTY UNSET ${A} ${RAW} ${UNSET:- ${EMPTY:-x} ${A:? $A \

@@ -10,11 +10,10 @@
 mod files;
 
 use std::ffi::CString;
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{io, thread};
 
 use crate::net::deadline::Deadline;
 use crate::net::resolver::files::Resolver;

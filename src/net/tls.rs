@@ -12,22 +12,18 @@ pub mod settings;
 mod tests;
 mod trust;
 
-use crate::net::tls::settings::OwnFiles;
-use crate::net::tls::settings::SslMode;
-use crate::net::tls::settings::TlsSettings;
-use crate::net::tls::settings::TrustedRoots;
-use crate::net::tls::settings::VERSIONS;
 use std::path::PathBuf;
 use std::sync::{Arc, Once};
 
 use rustls::client::ResolvesClientCert;
 use rustls::{ClientConfig, SupportedProtocolVersion};
 
-use crate::net::tls::settings::Verification;
-use crate::net::tls::trust::{Names, Trust};
-
 pub use crate::net::tls::binding::end_point;
 pub use crate::net::tls::refusals::explain;
+use crate::net::tls::settings::{
+    OwnFiles, SslMode, TlsSettings, TrustedRoots, VERSIONS, Verification,
+};
+use crate::net::tls::trust::{Names, Trust};
 
 /// A wait tries many times and says it once.
 static PASSED_OVER: Once = Once::new();

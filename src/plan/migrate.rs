@@ -1,18 +1,18 @@
 //! What `portero migrate` comes to.
 
+use std::ffi::OsString;
+use std::time::Duration;
+
 use crate::cli::Opt;
 use crate::cli::mode::Mode;
 use crate::database::once::{MigrateOnce, Table};
 use crate::exit::Failure;
 use crate::plan::command::command;
 use crate::plan::supervision::supervision;
-use crate::plan::wait::WaitPlan;
-use crate::plan::wait::database;
+use crate::plan::wait::{WaitPlan, database};
 use crate::probe::target::Target;
 use crate::settings::Settings;
 use crate::supervise::Supervision;
-use std::ffi::OsString;
-use std::time::Duration;
 
 /// One command of a migration: programs joined by `&&`, each with its arguments.
 pub type Chain = Vec<Vec<OsString>>;

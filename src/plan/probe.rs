@@ -1,17 +1,16 @@
 //! What `portero healthcheck` comes to.
 
-use crate::net::tls::settings::Verification;
 use std::ffi::OsString;
 use std::time::Duration;
 
 use crate::cli::Opt;
 use crate::exit::Failure;
 use crate::net::address;
+use crate::net::tls::settings::Verification;
 use crate::plan::wait::verification;
 use crate::probe::question::{Expectation, StatusSet};
 use crate::probe::target::Target;
-use crate::settings::HEALTH_TARGETS;
-use crate::settings::Settings;
+use crate::settings::{HEALTH_TARGETS, Settings};
 use crate::wording::shown;
 
 /// What `portero healthcheck` does.

@@ -1,23 +1,20 @@
 //! What `portero COMMAND` comes to.
 
-use crate::identity::IdentityPlan;
 use std::ffi::{OsStr, OsString};
 
 use crate::cli::{CHILD_ONLY_IS_GONE, OPTIONS, Opt, OptionSpec, options_of};
 use crate::environment::Environment;
 use crate::environment::resolved::Resolved;
 use crate::exit::Failure;
+use crate::identity::IdentityPlan;
 use crate::plan::command::command;
 use crate::plan::identity::identity;
 use crate::plan::migrate::{self, MigratePlan};
 use crate::plan::stage::Stage;
 use crate::plan::supervision::supervision;
-use crate::plan::wait::WAITED;
-use crate::plan::wait::WaitPlan;
-use crate::settings::HEALTH_TARGETS;
-use crate::settings::Settings;
-use crate::supervise::Supervision;
-use crate::supervise::stops;
+use crate::plan::wait::{WAITED, WaitPlan};
+use crate::settings::{HEALTH_TARGETS, Settings};
+use crate::supervise::{Supervision, stops};
 use crate::wording::shown;
 
 /// What `portero COMMAND` does.

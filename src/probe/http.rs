@@ -10,15 +10,13 @@ use ureq::http::Response;
 use ureq::{Agent, Body};
 
 use crate::net::deadline::Deadline;
-use crate::net::link;
 use crate::net::link::Link;
 use crate::net::readiness::Readiness;
-use crate::net::stream;
+use crate::net::{link, stream};
 use crate::probe::http::transport::{ForeignServer, Transport, TransportParts};
 use crate::probe::question::Question;
 use crate::probe::target::{HttpServer, HttpUrl};
-use crate::redaction;
-use crate::wording;
+use crate::{redaction, wording};
 
 /// How much of a body is searched for the text of `--contains`, in bytes.
 const BODY_LIMIT: u64 = 64 * 1024;

@@ -8,9 +8,8 @@ pub mod target;
 
 use crate::net::deadline::Deadline;
 use crate::net::readiness::Readiness;
-use crate::probe::question::Question;
-
 use crate::net::stream;
+use crate::probe::question::Question;
 use crate::probe::target::{Target, TargetKind};
 
 /// Asks `target` once, and comes back by the deadline.

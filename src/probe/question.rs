@@ -1,6 +1,5 @@
 //! What is asked of targets besides being there.
 
-use crate::probe::target::HttpUrl;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, OnceLock};
@@ -12,7 +11,7 @@ use crate::exit::Failure;
 use crate::net::tls;
 use crate::net::tls::settings::{OwnFiles, Verification};
 use crate::probe::postgres;
-use crate::probe::target::{RedisUrl, Target, TargetKind};
+use crate::probe::target::{HttpUrl, RedisUrl, Target, TargetKind};
 use crate::wording::shown;
 
 /// What is asked of targets besides being there: which HTTP answer is wanted, and whose certificates are good.

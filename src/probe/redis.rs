@@ -12,8 +12,7 @@ use crate::net::readiness::Readiness;
 use crate::net::stream;
 use crate::probe::question::Question;
 use crate::probe::target::{RedisUrl, Server};
-use crate::redaction;
-use crate::wording;
+use crate::{redaction, wording};
 
 /// The longest answer that is read, in bytes: an error of Redis' own has a few hundred.
 const ANSWER_LIMIT: usize = 4096;

@@ -9,6 +9,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use http::uri_of;
+pub use http::{HttpServer, HttpUrl};
+
 use crate::database::url::PostgresUrl;
 use crate::environment::Environment;
 use crate::environment::expand::{self, is_name};
@@ -17,8 +20,6 @@ pub(super) use crate::net::address::Host;
 use crate::net::address::{HostError, absolute, socket_path};
 pub(super) use crate::probe::target::redis::{RedisUrl, Server};
 use crate::redaction::without_secrets;
-use http::uri_of;
-pub use http::{HttpServer, HttpUrl};
 
 /// What is said of a target that nothing here can read.
 const KINDS: &str = "is not a target: it takes a postgres://, http://, https://, http+unix://, redis://, tcp://, unix:// or file:// URL, \

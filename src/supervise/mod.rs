@@ -24,8 +24,7 @@ use crate::supervise::leftovers::{Left, Time, Told};
 use crate::supervise::signals::SignalMap;
 use crate::supervise::stops::{Delay, Kill, ends_run, is_stop};
 use crate::sys;
-use crate::sys::signal_names;
-use crate::sys::{Arrival, Children};
+use crate::sys::{Arrival, Children, signal_names};
 
 /// How long after a stop the end of the child still comes of it.
 const STOP_LASTS: Duration = Duration::from_mins(1);

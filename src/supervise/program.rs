@@ -7,8 +7,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use crate::environment::expand;
-use crate::environment::{Environment, c_string};
+use crate::environment::{Environment, c_string, expand};
 use crate::exit::{Exit, Failure};
 use crate::sys::{ExecError, Image};
 use crate::wording::shown;

@@ -1,11 +1,10 @@
 //! The last resort of a program that must end in time: a timer of the kernel's that ends it wherever it is stuck.
 
 use std::ffi::{CStr, c_char, c_int};
-use std::io;
 use std::mem::MaybeUninit;
-use std::ptr;
 use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
 use std::time::Duration;
+use std::{io, ptr};
 
 use crate::sys::line::write_within;
 use crate::sys::process::standard_stream;

@@ -1,9 +1,8 @@
 //! A child that is portero still: for work that may hang where nothing else would end it.
 
-use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
-use std::ptr;
+use std::{io, ptr};
 
 use crate::sys::process::exit_now;
 

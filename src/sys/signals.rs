@@ -1,12 +1,10 @@
 //! Signals by raw number and with the kernel's whole set: neither nix nor the C library knows all of 1 to 64.
 
-use std::ffi::c_int;
-use std::ffi::c_long;
-use std::io;
+use std::ffi::{c_int, c_long};
 use std::mem::MaybeUninit;
-use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
+use std::{io, ptr};
 
 use crate::sys::children::kill;
 use crate::sys::fatal::fail;

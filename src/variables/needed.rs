@@ -10,8 +10,7 @@ use crate::environment::expand::{is_name, references};
 use crate::environment::resolved::Resolved;
 use crate::exit::Failure;
 use crate::probe::target::Target;
-use crate::settings::HEALTH_TARGETS;
-use crate::settings::Settings;
+use crate::settings::{HEALTH_TARGETS, Settings};
 use crate::supervise::helper::Stops;
 use crate::variables::resolve_parts;
 

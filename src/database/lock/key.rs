@@ -1,8 +1,9 @@
 //! Which lock: two keys of 31 bits, and how `pg_locks` shows them.
 
+use std::time::Duration;
+
 use crate::database::once::MigrateOnce;
 use crate::database::url::PostgresUrl;
-use std::time::Duration;
 /// The first key of every lock of portero's: `port` in ASCII. Both keys have 31 bits, for they are shown as unsigned
 /// in `pg_locks` and given as signed.
 const NAMESPACE: u32 = 0x706f_7274;

@@ -1,10 +1,9 @@
 //! What a connection is given by name: libpq's keywords, from the URL, then from a service file, then from `PG…`
 //! variables (PostgreSQL manual, 34.1.2 "Parameter Key Words" and 34.15 "Environment Variables").
 
-use crate::environment::Environment;
-
 use crate::database::url::names::{KEYWORDS, PASSED_OVER, own_name};
 use crate::database::url::syntax::{Address, Parts, check_port};
+use crate::environment::Environment;
 
 /// The given values by keyword. An empty value counts as not given.
 #[derive(Default)]

@@ -1,6 +1,5 @@
 //! The way to PATH, opened component by component, so that no one who may write somewhere on it can lead it elsewhere.
 
-use crate::identity::chown::failure::{errno, explained};
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path};
@@ -9,6 +8,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat, readlinkat};
 use nix::sys::stat::Mode;
 
+use crate::identity::chown::failure::{errno, explained};
 use crate::sys::files::{Status, status};
 
 /// As many as the kernel follows (`path_resolution(7)`).

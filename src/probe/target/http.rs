@@ -1,13 +1,14 @@
 //! Where a target is: hosts with ports, HTTP URLs, paths.
 
-use crate::net::address::{Host, socket_path};
-use crate::redaction::without_secrets;
 use std::fmt;
 use std::path::PathBuf;
 
 use base64::Engine;
 use percent_encoding::percent_decode_str;
 use ureq::http::Uri;
+
+use crate::net::address::{Host, socket_path};
+use crate::redaction::without_secrets;
 
 /// Where an HTTP server is and what it is asked for.
 #[derive(Clone)]

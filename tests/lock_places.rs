@@ -116,23 +116,7 @@ fn a_pooler_of_one_session_is_refused_with_the_remedy_and_everybody_ends_within_
 
 #[test]
 fn the_primary_is_found_among_several_hosts() {
-    let server = Postgres::options()
-        .hba("local replication all trust")
-        .max_connections(100)
-        .start();
-    let database = server.create_db();
-    let standby = server.standby();
-    let followed = || {
-        let found = standby.psql(
-            "postgres",
-            &format!("SELECT 1 FROM pg_database WHERE datname = '{database}'"),
-        );
-        (found == "1").then_some(())
-    };
-    assert!(
-        poll_until(common::DEADLINE, followed).is_some(),
-        "the standby does not follow"
-    );
+    let (server, standby, database) = Postgres::with_standby();
     let url = format!(
         "postgres://postgres:{PASSWORD}@127.0.0.1:{},127.0.0.1:{}/{database}?target_session_attrs=read-write",
         standby.port(),

@@ -7,7 +7,7 @@ mod common;
 use common::migration::{Migrations, TICKING, migrate, refused};
 use common::pooler::{HaProxy, Pgpool};
 use common::postgres::PASSWORD;
-use common::{Postgres, Run, poll_until};
+use common::{Postgres, Run};
 
 #[test]
 fn a_proxy_that_cuts_silent_connections_after_ten_seconds_leaves_the_lock_alone() {
@@ -71,17 +71,9 @@ fn behind_a_pgpool_with_one_server_two_replicas_migrate_one_after_the_other() {
 
 #[test]
 fn a_pgpool_that_sends_reads_to_a_standby_is_refused_with_the_remedy() {
-    let server = Postgres::options()
-        .hba("local replication all trust")
-        .max_connections(100)
-        .start();
-    let database = server.create_db();
-    let standby = server.standby();
+    let (server, standby, database) = Postgres::with_standby();
     let pool = Pgpool::start(&server, Some(&standby));
     let url = pool.url(PASSWORD, &database);
-    let known = format!("SELECT 1 FROM pg_database WHERE datname = '{database}'");
-    let followed = || (standby.psql("postgres", &known) == "1").then_some(());
-    assert!(poll_until(common::DEADLINE, followed).is_some());
     Run::portero().args(["wait", &url]).exits(0);
     refused(migrate(&url))
         .assert_stderr_contains("Pgpool-II")

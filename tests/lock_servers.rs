@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use common::migration::{self, migrate};
 use common::postgres::PASSWORD;
-use common::{Finished, Postgres, Run, poll_until};
+use common::{Finished, Postgres, Run};
 
 /// It has three seconds for what may pass.
 #[track_caller]
@@ -102,26 +102,9 @@ fn a_read_only_session_is_waited_for_and_then_refused_in_words_of_its_own() {
         .assert_stdout("");
 }
 
-/// A server and a standby of it that has this database.
-fn pair() -> (Postgres, Postgres, String) {
-    let server = Postgres::options()
-        .hba("local replication all trust")
-        .max_connections(100)
-        .start();
-    let database = server.create_db();
-    let standby = server.standby();
-    let query = format!("SELECT 1 FROM pg_database WHERE datname = '{database}'");
-    let followed = || (standby.psql("postgres", &query) == "1").then_some(());
-    assert!(
-        poll_until(common::DEADLINE, followed).is_some(),
-        "the standby does not follow"
-    );
-    (server, standby, database)
-}
-
 #[test]
 fn a_standby_is_refused_at_the_limit_and_goes_through_when_it_is_promoted_meanwhile() {
-    let (mut server, standby, database) = pair();
+    let (mut server, standby, database) = Postgres::with_standby();
     let url = standby.url(&database);
     refused(&url)
         .assert_stderr_contains("hot standby")
@@ -140,7 +123,7 @@ fn a_standby_is_refused_at_the_limit_and_goes_through_when_it_is_promoted_meanwh
 #[test]
 fn a_failover_that_takes_the_lock_kills_the_migration_and_the_next_start_goes_through_on_the_new_primary()
  {
-    let (mut server, standby, database) = pair();
+    let (mut server, standby, database) = Postgres::with_standby();
     let url = format!(
         "postgres://postgres:{PASSWORD}@127.0.0.1:{},127.0.0.1:{}/{database}?target_session_attrs=read-write",
         server.port(),

@@ -70,7 +70,7 @@ fn find(proc: &Path, now: Duration) -> Option<Progress> {
             return None;
         }
         let pid = entry.file_name();
-        let Some(pid) = pid.to_str().filter(|pid| pid.parse::<u32>().is_ok()) else {
+        let Some(pid) = pid.to_str().and_then(|pid| pid.parse().ok()) else {
             continue;
         };
         let Some(found) = stat(proc, pid) else {
@@ -79,7 +79,7 @@ fn find(proc: &Path, now: Duration) -> Option<Progress> {
         if found.name != BY_LINK && !is_portero(&found.name) {
             continue;
         }
-        let Some(init) = stat(proc, &found.parent) else {
+        let Some(init) = stat(proc, found.parent) else {
             continue;
         };
         let is_marked = |stage: &Stage| stage.init_name().to_bytes() == init.name.as_bytes();
@@ -87,9 +87,9 @@ fn find(proc: &Path, now: Duration) -> Option<Progress> {
         let is_foreign = |first: Stat| first.name != own_name && !first.name.starts_with("portero");
         let is_inits = || {
             let below_another =
-                || own.is_first(&init.parent) && stat(proc, &init.parent).is_none_or(is_foreign);
-            let init = own.is_first(&found.parent) || below_another();
-            init && own.holds(pid) && own.holds(&found.parent)
+                || own.is_first(init.parent) && stat(proc, init.parent).is_none_or(is_foreign);
+            let init = own.is_first(found.parent) || below_another();
+            init && own.holds(pid) && own.holds(found.parent)
         };
         let is_stage = |stage: &Stage| is_marked(stage) && is_job && is_inits();
         if let Some(stage) = stage(proc, pid).filter(is_stage) {
@@ -118,7 +118,7 @@ impl<'a> Container<'a> {
 
     /// Whether a process is in it: by its mount namespace, or where another user's may not be looked at, by its control
     /// groups. A runtime gives each container both.
-    fn holds(&self, pid: &str) -> bool {
+    fn holds(&self, pid: i32) -> bool {
         match mounts(self.proc, pid) {
             Some(mounts) => Some(mounts) == self.mounts,
             None => groups(self.proc, pid) == self.groups,
@@ -126,47 +126,47 @@ impl<'a> Container<'a> {
     }
 
     /// Whether a process is its first one: PID 1, unless that is somebody else's.
-    fn is_first(&self, pid: &str) -> bool {
-        if self.holds("1") {
-            return pid == "1";
+    fn is_first(&self, pid: i32) -> bool {
+        if self.holds(1) {
+            return pid == 1;
         }
         // 0 is for a parent outside of the PID namespace.
         let parent = stat(self.proc, pid).map(|stat| stat.parent);
-        self.holds(pid) && parent.is_some_and(|parent| parent == "0" || !self.holds(&parent))
+        self.holds(pid) && parent.is_some_and(|parent| parent == 0 || !self.holds(parent))
     }
 }
 
-fn mounts(proc: &Path, pid: &str) -> Option<PathBuf> {
-    fs::read_link(proc.join(pid).join("ns/mnt")).ok()
+fn mounts(proc: &Path, pid: impl fmt::Display) -> Option<PathBuf> {
+    fs::read_link(proc.join(format!("{pid}/ns/mnt"))).ok()
 }
 
-fn groups(proc: &Path, pid: &str) -> Option<Vec<u8>> {
-    fs::read(proc.join(pid).join("cgroup")).ok()
+fn groups(proc: &Path, pid: impl fmt::Display) -> Option<Vec<u8>> {
+    fs::read(proc.join(format!("{pid}/cgroup"))).ok()
 }
 
 /// What of a process is needed here.
 struct Stat {
     name: String,
-    parent: String,
-    group: String,
+    parent: i32,
+    group: i32,
     /// Since boot.
     started: Duration,
 }
 
-fn stat(proc: &Path, pid: &str) -> Option<Stat> {
-    let text = fs::read(proc.join(pid).join("stat")).ok()?;
+fn stat(proc: &Path, pid: impl fmt::Display) -> Option<Stat> {
+    let text = fs::read(proc.join(format!("{pid}/stat"))).ok()?;
     let found = procfs::Stat::parse(&text)?;
     Some(Stat {
         name: String::from_utf8_lossy(found.name).into_owned(),
-        parent: found.parent.to_string(),
-        group: found.group.to_string(),
+        parent: found.parent,
+        group: found.group,
         started: Duration::from_millis(found.started.saturating_mul(TICK)),
     })
 }
 
 /// The stage by its command line, which is these two words and nothing else.
-fn stage(proc: &Path, pid: &str) -> Option<Stage> {
-    let line = fs::read(proc.join(pid).join("cmdline")).ok()?;
+fn stage(proc: &Path, pid: i32) -> Option<Stage> {
+    let line = fs::read(proc.join(format!("{pid}/cmdline"))).ok()?;
     let mut words = line.split(|byte| *byte == 0);
     let (name, command) = (words.next()?, words.next()?);
     let alone = words.next() == Some(b"") && words.next().is_none();

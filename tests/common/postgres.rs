@@ -246,6 +246,23 @@ impl Postgres {
         }
     }
 
+    /// A server and a standby of it that has this database.
+    pub fn with_standby() -> (Self, Self, String) {
+        let server = Self::options()
+            .hba("local replication all trust")
+            .max_connections(100)
+            .start();
+        let database = server.create_db();
+        let standby = server.standby();
+        let query = format!("SELECT 1 FROM pg_database WHERE datname = '{database}'");
+        let followed = || (standby.psql("postgres", &query) == "1").then_some(());
+        assert!(
+            poll_until(DEADLINE, followed).is_some(),
+            "the standby does not follow"
+        );
+        (server, standby, database)
+    }
+
     /// A hot standby that follows this server, which must take replication connections on its socket.
     pub fn standby(&self) -> Self {
         let standby = Options::default()

@@ -55,8 +55,8 @@ fn end_at_the_latest(started: Instant, limit: Option<Duration>) -> Result<(), Fa
         .map_err(|error| Failure::failed(format!("no timer to end in time: {error}")))
 }
 
-/// From the command line to the answer. Within one limit from here on, whatever takes the time: a secret's file, the user,
-/// the targets.
+/// From the command line to the answer. Within one limit from here on, whatever takes the time: a secret's file, the
+/// user, the targets.
 ///
 /// # Errors
 /// Usage errors; the caller makes them 1.
@@ -110,8 +110,8 @@ pub fn unhealthy(why: &str) -> Exit {
     Exit::Unhealthy
 }
 
-/// Asks all targets; in a thread of its own where a file is looked at: nothing but the end of its process frees one that
-/// is stuck in a mount that is dead, and the handlers that end it then run in this thread.
+/// Asks all targets; in a thread of its own where a file is looked at: nothing but the end of its process frees one
+/// that is stuck in a mount that is dead, and the handlers that end it then run in this thread.
 fn probe(plan: &ProbePlan, deadline: Deadline) -> Result<Vec<Readiness>, String> {
     let looks_at_files =
         plan.verification.ca_cert.is_some() || plan.targets.iter().any(Target::looks_at_files);
@@ -205,8 +205,8 @@ fn line(verdict: &str, text: &str) -> String {
     format!("{head}{}\n", &text[tail..])
 }
 
-/// That its reader has gone, that the disk or the pipe is full, is no reason for another exit code, and none to wait for
-/// long.
+/// That its reader has gone, that the disk or the pipe is full, is no reason for another exit code, and none to wait
+/// for long.
 fn write(stream: BorrowedFd<'_>, line: &str) {
     sys::write_within(stream, line.as_bytes(), PATIENCE);
 }

@@ -17,7 +17,7 @@
 //! | `environment` | variables, their expansion, words |
 //! | `net` | deadlines, addresses, names, connections, TLS |
 //! | `cli` | what was typed |
-//! | `logger`, `files`, `accounts`, `procfs`, `wording`, `redaction`, `exit` | lines, files, passwd, /proc, words, what is hidden, codes |
+//! | `logger`, `files`, `accounts`, `procfs`, `wording`, `redaction`, `exit` | lines, files, passwd, /proc, words, codes |
 //! | `sys` | the only unsafe code |
 #![cfg_attr(not(test), no_main)]
 #![cfg_attr(fuzzing, allow(dead_code, missing_docs))]

@@ -26,8 +26,8 @@ pub fn hide(secrets: &[OsString]) {
     }
 }
 
-/// From now on nothing that a server says is quoted with this password in it. It stays in portero's own words, and where
-/// `name` has it, by which the server is called: one that is `postgres`, too, would black out every line.
+/// From now on nothing that a server says is quoted with this password in it. It stays in portero's own words, and
+/// where `name` has it, by which the server is called: one that is `postgres`, too, would black out every line.
 pub fn hide_password(password: &[u8], name: &str) {
     let password = String::from_utf8_lossy(password);
     if password != "password" && !name.contains(&*password) {

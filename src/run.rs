@@ -126,8 +126,8 @@ fn run_stage(stage: Stage, plan: &RunPlan) -> Result<(), Failure> {
     }
 }
 
-/// Ends what a failed stage has left behind, and returns the stop that came meanwhile. After a success all that is there
-/// was there before.
+/// Ends what a failed stage has left behind, and returns the stop that came meanwhile. After a success all that is
+/// there was there before.
 fn end_stage_leftovers(stage: Stage, outcome: Outcome, plan: &RunPlan) -> Option<i32> {
     let (rules, clearance) = (&plan.supervision, Clearance::default());
     let mut left = Left::within(rules.orphan_grace);
@@ -135,8 +135,8 @@ fn end_stage_leftovers(stage: Stage, outcome: Outcome, plan: &RunPlan) -> Option
         left.time = Time::after_stop(None, rules.stop_timeout, std::process::id() == 1);
     }
     if stage == Stage::Migrate && matches!(outcome.exit(), Exit::Signal(_)) {
-        // Killed, it can't guard its migration any more. Whatever closed the lock's socket must have gone before another
-        // replica starts, which it does not at once.
+        // Killed, it can't guard its migration any more. Whatever closed the lock's socket must have gone before
+        // another replica starts, which it does not at once.
         clearance.withdraw();
         left.time = Time::Over;
     }

@@ -121,7 +121,8 @@ pub fn shown(value: impl AsRef<OsStr>) -> String {
 
 /// The day of a time in seconds since 1970, UTC, as ISO 8601 writes it.
 pub fn day(seconds: u64) -> String {
-    // From March of the year 0 on, in eras of 400 years (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").
+    // From March of the year 0 on, in eras of 400 years (Howard Hinnant, "chrono-Compatible Low-Level Date
+    // Algorithms").
     let days = seconds / 86400 + 719_468;
     let (era, day) = (days / 146_097, days % 146_097);
     let year = (day - day / 1460 + day / 36524 - day / 146_096) / 365;

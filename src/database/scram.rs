@@ -2,8 +2,8 @@
 //! Authentication").
 //!
 //! postgres-protocol has it too, but refuses more than 100,000 iterations, a constant, and hashes without a pause. Here
-//! the hash gives way every few milliseconds: the deadline, which lives in the same thread, ends it, and nothing is left
-//! running as a thread would be.
+//! the hash gives way every few milliseconds: the deadline, which lives in the same thread, ends it, and nothing is
+//! left running as a thread would be.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -347,8 +347,8 @@ fn channel_binding(keywords: &Keywords) -> Result<ChannelBinding, String> {
     }
 }
 
-/// Seconds; zero and negative numbers are no limit, as in libpq. Its largest number is this one's too, and keeps every sum
-/// with an `Instant` within its range.
+/// Seconds; zero and negative numbers are no limit, as in libpq. Its largest number is this one's too, and keeps every
+/// sum with an `Instant` within its range.
 fn connect_timeout(keywords: &Keywords) -> Option<Duration> {
     let Ok(seconds) = keywords.get("connect_timeout")?.trim().parse::<i64>() else {
         log::warn!(

@@ -4,10 +4,10 @@
 //! its own, or on a terminal (`docker run -t`) in the init's group. The init is the container's first process, or under
 //! `docker run --init` that one's child. What somebody starts in the container beside it (`docker exec`) is not below
 //! the first process, and no reason to call the container healthy. Its orphan is, and so is COMMAND's: they are told by
-//! the init's own name, which is the stage's as long as it runs, and which no other process can give it. Nor can COMMAND be taken for another init, by a name of
-//! portero's and a `portero wait` of its own: where the first process is portero, that one alone is the init. What
-//! remains: where another init is the first process, its own children may call themselves so, and so may what `--exec`
-//! has put in portero's place.
+//! the init's own name, which is the stage's as long as it runs, and which no other process can give it. Nor can
+//! COMMAND be taken for another init, by a name of portero's and a `portero wait` of its own: where the first process
+//! is portero, that one alone is the init. What remains: where another init is the first process, its own children may
+//! call themselves so, and so may what `--exec` has put in portero's place.
 //!
 //! The PID namespace may be shared (Kubernetes' `shareProcessNamespace`, `docker run --pid`): then PID 1 is of another
 //! container or the host's, a container's first process is the one whose parent is outside of it, and a neighbour's

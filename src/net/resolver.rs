@@ -1,11 +1,13 @@
-//! Names to addresses, as the image's other programs find them: the one resolver of waits, migrations and health checks.
+//! Names to addresses, as the image's other programs find them: the one resolver of waits, migrations and health
+//! checks.
 //!
 //! The questions are asked by getaddrinfo(3), and musl's is not glibc's: it asks for both families at once and drops a
 //! good answer when the other one is an error; it ends its walk through the search list at the first domain that fails,
 //! walks it only for names with few dots, and cuts it at 256 bytes; and it takes no answer but success and "no such
-//! name", so that SERVFAIL and REFUSED are silence to it until its own time-out (resolv.conf, `timeout`: 5 s). Hence each
-//! family is asked for by itself, the list is walked here with names that are whole (`db.shop.svc.cluster.local.`), and a
-//! name that has no answer in its share of the time is passed over, and still listened to.
+//! name", so that SERVFAIL and REFUSED are silence to it until its own time-out (resolv.conf, `timeout`: 5 s). Hence
+//! each family is asked for by itself, the list is walked here with names that are whole
+//! (`db.shop.svc.cluster.local.`), and a name that has no answer in its share of the time is passed over, and still
+//! listened to.
 
 mod files;
 

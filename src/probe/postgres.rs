@@ -1,6 +1,7 @@
 //! Is the database ready: does a login with these credentials succeed, and does `SELECT 1` answer?
 //!
-//! `pg_isready` asks less: it says yes to a wrong password, a missing database and a server that has no connection left.
+//! `pg_isready` asks less: it says yes to a wrong password, a missing database and a server that has no connection
+//! left.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,8 +43,8 @@ pub fn ask(url: &PostgresUrl, timeout: Duration) -> Readiness {
 /// Reads what the URL names, so that what no waiting can change is known before any wait.
 ///
 /// # Errors
-/// A certificate that can't be read or parsed, with its name and errno; no user to log in as; a socket's path that is too
-/// long.
+/// A certificate that can't be read or parsed, with its name and errno; no user to log in as; a socket's path that is
+/// too long.
 pub fn check_files(url: &PostgresUrl) -> Result<(), String> {
     check_sockets(url)?;
     Connector::new(url, APPLICATION_NAME).map(drop)

@@ -176,8 +176,8 @@ impl fmt::Display for TargetKind {
 }
 
 impl TargetKind {
-    /// The error continues `target NAME: ` or `the value of this variable `, and quotes nothing of the text unless it is
-    /// `typed`.
+    /// The error continues `target NAME: ` or `the value of this variable `, and quotes nothing of the text unless it
+    /// is `typed`.
     fn parse(text: &OsStr, env: &Environment, typed: bool) -> Result<Self, String> {
         // Paths first: they alone need not be UTF-8.
         if let Some(path) = text.as_bytes().strip_prefix(b"file://") {

@@ -71,8 +71,8 @@ impl Child {
         self.foreground || !self.leads_group && self.terminal.is_some_and(Terminal::is_ours)
     }
 
-    /// Puts it in the foreground when portero is: at the start of a job, and when a shell continues it there. A child in
-    /// portero's own group is there with portero.
+    /// Puts it in the foreground when portero is: at the start of a job, and when a shell continues it there. A child
+    /// in portero's own group is there with portero.
     pub fn give_terminal(&mut self) {
         let terminal = self.terminal.filter(|_| self.leads_group);
         if let Some(terminal) = terminal.filter(|terminal| terminal.is_ours()) {

@@ -1,7 +1,7 @@
-//! What a child leaves behind is ended from the top: each process whose parent is portero gets SIGTERM, once, as soon as
-//! portero is its parent. A master then ends its own workers as it means to; told beside it, they would drop what they
-//! work on. Who has had the stop already, with the process group, is not told again: for many a server a second SIGTERM
-//! means to stop draining. When the time is up SIGKILL goes to all.
+//! What a child leaves behind is ended from the top: each process whose parent is portero gets SIGTERM, once, as soon
+//! as portero is its parent. A master then ends its own workers as it means to; told beside it, they would drop what
+//! they work on. Who has had the stop already, with the process group, is not told again: for many a server a second
+//! SIGTERM means to stop draining. When the time is up SIGKILL goes to all.
 
 use std::time::{Duration, Instant};
 
@@ -102,8 +102,8 @@ pub fn end_within(grace: Option<Duration>, map: &SignalMap, clearance: &Clearanc
     end(Left::within(grace), map, clearance)
 }
 
-/// Ends what is left, or kills it when `clearance` is withdrawn. Returns at once when nothing is. Returns the first signal
-/// meanwhile that asked for the end of the run.
+/// Ends what is left, or kills it when `clearance` is withdrawn. Returns at once when nothing is. Returns the first
+/// signal meanwhile that asked for the end of the run.
 pub fn end(left: Left, map: &SignalMap, clearance: &Clearance) -> Option<i32> {
     let Left { time, told, group } = left;
     if time == Time::Ignored || !any_left() {
@@ -270,8 +270,8 @@ pub fn signal_all(group: Option<i32>, number: i32) -> Vec<Process> {
     all
 }
 
-/// Where there is no /proc: everybody (`kill(2)`, −1) is the own namespace when this is its init, and all of it is below.
-/// Else the child's group is known.
+/// Where there is no /proc: everybody (`kill(2)`, −1) is the own namespace when this is its init, and all of it is
+/// below. Else the child's group is known.
 fn signal_unseen(group: Option<i32>, number: i32) {
     if std::process::id() == 1 {
         let _ = sys::kill(-1, number);

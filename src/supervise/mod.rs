@@ -221,7 +221,8 @@ impl Supervisor<'_> {
         }
     }
 
-    /// What is left behind, how long it has, and who of it has been told. Whose clearance was withdrawn is not left alone.
+    /// What is left behind, how long it has, and who of it has been told. Whose clearance was withdrawn is not left
+    /// alone.
     fn left(&mut self) -> Left {
         if self.clearance.is_withdrawn() {
             return Left::within(Some(Duration::ZERO));
@@ -246,8 +247,8 @@ impl Supervisor<'_> {
         left
     }
 
-    /// Whether a terminal's key has ended the child. It goes to the foreground's whole group, and when that is the child's
-    /// own, portero hears nothing of it.
+    /// Whether a terminal's key has ended the child. It goes to the foreground's whole group, and when that is the
+    /// child's own, portero hears nothing of it.
     fn was_ended_by_key(&self) -> bool {
         let ended_by = |signal: i32| {
             self.status.is_some_and(|status| {
@@ -365,8 +366,8 @@ impl Supervisor<'_> {
         }
     }
 
-    /// `wait(2)` says that there is no child, though nobody has heard of its end. It is asked again for a while, and when
-    /// the child has really gone, somebody else has its status.
+    /// `wait(2)` says that there is no child, though nobody has heard of its end. It is asked again for a while, and
+    /// when the child has really gone, somebody else has its status.
     fn on_failed_wait(&mut self) {
         if self.ended {
             return;
@@ -385,8 +386,8 @@ impl Supervisor<'_> {
     /// or in an orphaned process group it does not, as nobody could continue it; and nobody could continue the child,
     /// so that a Ctrl-Z does nothing there, as it does to a child without portero.
     ///
-    /// A program that handles Ctrl-Z stops itself by SIGSTOP, in the foreground; a SIGSTOP elsewhere is a debugger's or an
-    /// administrator's, and means the child alone.
+    /// A program that handles Ctrl-Z stops itself by SIGSTOP, in the foreground; a SIGSTOP elsewhere is a debugger's or
+    /// an administrator's, and means the child alone.
     fn on_pause(&mut self, signal: i32) {
         self.paused = true;
         let by_itself =

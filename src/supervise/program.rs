@@ -65,7 +65,8 @@ fn candidates(name: &OsStr, environment: &Environment) -> Vec<CString> {
     path.split(|byte| *byte == b':').map(in_directory).collect()
 }
 
-/// The failure that an `ExecError` is for the user: 125 no process to execute it in, 127 not found, 126 can't be executed, with the reason.
+/// The failure that an `ExecError` is for the user: 125 no process to execute it in, 127 not found, 126 can't be
+/// executed, with the reason.
 pub fn failure(image: &Image, error: ExecError) -> Failure {
     let name = image.arguments.first().map_or_else(OsString::new, |name| {
         OsString::from_vec(name.as_bytes().to_vec())

@@ -19,7 +19,7 @@ use crate::sys::{self, Image, Job};
 pub fn become_parent() -> Result<(), Failure> {
     claim_children()?;
     if std::process::id() != 1 {
-        // Kernels before 3.4 don't know it; then orphans go to the init above, as they did before.
+        // Where a filter of system calls forbids it, orphans go to the init above.
         let _ = prctl::set_child_subreaper(true);
     }
     Ok(())

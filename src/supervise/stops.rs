@@ -2,10 +2,10 @@
 //! timeout, the time for leftovers, the log.
 //!
 //! A stop is a received SIGTERM, SIGINT, SIGQUIT or SIGRTMIN+3 (systemd's for a container), or the FROM of a
-//! `--map-signal` whose TO is one of these (`WINCH=TERM`) or is FROM itself (`WINCH=WINCH`, to declare one): an image with
-//! `STOPSIGNAL SIGWINCH` says by that what its runtime sends. What was *received* decides, never what is sent for it: with
-//! `TERM=WINCH` a TERM is a stop, and a WINCH that comes by itself, a terminal's new size, is none. A signal that portero
-//! was given as ignored (`nohup(1)`), or that is mapped to nothing, is none either.
+//! `--map-signal` whose TO is one of these (`WINCH=TERM`) or is FROM itself (`WINCH=WINCH`, to declare one): an image
+//! with `STOPSIGNAL SIGWINCH` says by that what its runtime sends. What was *received* decides, never what is sent for
+//! it: with `TERM=WINCH` a TERM is a stop, and a WINCH that comes by itself, a terminal's new size, is none. A signal
+//! that portero was given as ignored (`nohup(1)`), or that is mapped to nothing, is none either.
 //!
 //! | when | a stop | another signal |
 //! |---|---|---|
@@ -15,8 +15,9 @@
 //! | COMMAND | is delayed by `--stop-delay`, mapped, forwarded, and starts `--stop-timeout` | is mapped and forwarded |
 //! | leftovers | goes to all of them, mapped | likewise |
 //!
-//! A step before COMMAND is a portero of its own (`portero wait`, `portero migrate`). It gets what was received, and the
-//! map that `handed_down` makes of COMMAND's: so the two can't disagree, also about a key, which a terminal sends to both.
+//! A step before COMMAND is a portero of its own (`portero wait`, `portero migrate`). It gets what was received, and
+//! the map that `handed_down` makes of COMMAND's: so the two can't disagree, also about a key, which a terminal sends
+//! to both.
 
 use std::time::{Duration, Instant};
 
@@ -48,8 +49,8 @@ fn is_stop_by(number: i32, map: &SignalMap) -> bool {
         .is_some_and(|to| STOPS.contains(&number) || is_declared(to))
 }
 
-/// Whether a received signal ends a run that has not come to COMMAND yet: a stop, and one that terminates by default, is
-/// not ignored and not mapped to nothing. An ignored one arrives too, since it is blocked.
+/// Whether a received signal ends a run that has not come to COMMAND yet: a stop, and one that terminates by default,
+/// is not ignored and not mapped to nothing. An ignored one arrives too, since it is blocked.
 pub fn ends_run(number: i32, map: &SignalMap) -> bool {
     ends_run_by(number, map) && !is_ignored(number)
 }
@@ -58,8 +59,8 @@ fn ends_run_by(number: i32, map: &SignalMap) -> bool {
     is_stop_by(number, map) || signal_names::terminates(number) && map.apply(number).is_some()
 }
 
-/// What `portero wait` takes by a handler, as default dispositions do nothing to a PID 1: every stop, and a hang-up. The
-/// C library keeps 32 to 34 to itself.
+/// What `portero wait` takes by a handler, as default dispositions do nothing to a PID 1: every stop, and a hang-up.
+/// The C library keeps 32 to 34 to itself.
 pub fn by_handler(map: &SignalMap) -> Vec<i32> {
     let takes =
         |number: &i32| is_stop(*number, map) || *number == libc::SIGHUP && ends_run(*number, map);
@@ -130,8 +131,8 @@ pub enum Delay {
 }
 
 impl Delay {
-    /// Whether this stop is to wait: the first one. A second one of any kind ends the delay, and goes in its place. Keys
-    /// are not delayed: where there is a terminal, SIGINT and SIGQUIT come from somebody who waits there.
+    /// Whether this stop is to wait: the first one. A second one of any kind ends the delay, and goes in its place.
+    /// Keys are not delayed: where there is a terminal, SIGINT and SIGQUIT come from somebody who waits there.
     pub fn holds_back(&mut self, number: i32, delay: Option<Duration>, terminal: bool) -> bool {
         let is_key = terminal && matches!(number, libc::SIGINT | libc::SIGQUIT);
         let held = delay.filter(|_| *self == Self::Before && !is_key);

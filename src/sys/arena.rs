@@ -4,8 +4,8 @@
 //! more pages than the few kilobytes that PID 1 needs for its whole life. Those come from a static array instead, in
 //! the order in which they are asked for. What waits or migrates needs more, and gets it from `malloc`.
 //!
-//! With it `portero -- true` makes 31 system calls, without it 41 (`strace -o calls …`), and RSS as PID 1 is 380 kB, not
-//! 448 (`/proc/PID/smaps_rollup`); it costs 4 kB of the binary.
+//! With it `portero -- true` makes 31 system calls, without it 41 (`strace -o calls …`), and RSS as PID 1 is 380 kB,
+//! not 448 (`/proc/PID/smaps_rollup`); it costs 4 kB of the binary.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;

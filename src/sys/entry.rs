@@ -1,8 +1,8 @@
 //! The program's first instructions.
 //!
 //! They are the C `main`, not Rust's, so that nothing runs before all signals are blocked (a PID 1 loses what comes
-//! earlier), and because Rust's start-up code would ignore SIGPIPE, catch SIGSEGV and open /dev/null for a closed stdin:
-//! COMMAND would inherit some of it.
+//! earlier), and because Rust's start-up code would ignore SIGPIPE, catch SIGSEGV and open /dev/null for a closed
+//! stdin: COMMAND would inherit some of it.
 #![cfg(not(any(test, fuzzing)))]
 
 use std::ffi::{CStr, OsString, c_char, c_int};
@@ -10,8 +10,8 @@ use std::os::unix::ffi::OsStringExt;
 
 use crate::sys::signals::block_all;
 
-/// Makes a function of the arguments, which returns the exit code, the program's beginning. It is called from main.rs, the
-/// one place above that something of `sys` leads to.
+/// Makes a function of the arguments, which returns the exit code, the program's beginning. It is called from main.rs,
+/// the one place above that something of `sys` leads to.
 macro_rules! begin_with {
     ($start:path) => {
         // SAFETY: the only symbol of this name: main.rs is `no_main` outside of tests.

@@ -28,8 +28,8 @@ pub fn fork(work: impl FnOnce() -> u8) -> io::Result<i32> {
     }
 }
 
-/// The status of a child that has ended, and is reaped by this: `None` while it runs, which is waited for when `patient`
-/// (`waitpid(2)`).
+/// The status of a child that has ended, and is reaped by this: `None` while it runs, which is waited for when
+/// `patient` (`waitpid(2)`).
 ///
 /// # Errors
 /// As `waitpid(2)`: ECHILD when somebody else has reaped it.

@@ -4,8 +4,8 @@ use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;
 use std::{ptr, slice};
 
-/// Gives back the memory that the start has touched, its code, its constants and its part of the stack: the loop that is
-/// left for the years to come needs little of any. RSS as PID 1 is 380 kB with it and 1472 kB without
+/// Gives back the memory that the start has touched, its code, its constants and its part of the stack: the loop that
+/// is left for the years to come needs little of any. RSS as PID 1 is 380 kB with it and 1472 kB without
 /// (`/proc/PID/smaps_rollup`), for four system calls.
 pub fn release_start() {
     // SAFETY: the callback is of the type that is asked for, and takes no data.

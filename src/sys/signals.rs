@@ -39,8 +39,8 @@ fn restore_signal_mask() {
     set_signal_mask(SignalSet(INHERITED_MASK.load(Ordering::Relaxed)));
 }
 
-/// Makes SIGCHLD's disposition the default and remembers what it was at the first call: ignored, the kernel would reap for portero
-/// and lose the statuses (`wait(2)`, notes).
+/// Makes SIGCHLD's disposition the default and remembers what it was at the first call: ignored, the kernel would reap
+/// for portero and lose the statuses (`wait(2)`, notes).
 ///
 /// # Errors
 /// As `sigaction(2)`, which takes a filter of system calls.

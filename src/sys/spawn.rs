@@ -119,8 +119,9 @@ struct ChildStack(UnsafeCell<MaybeUninit<[u8; 16 * 1024]>>);
 /// (`CLONE_VM | CLONE_VFORK`, as `posix_spawn(3)` does it): so there is no moment in which a signal could be sent to a
 /// group that does not exist yet or to a child that is still portero, and no page table is copied.
 ///
-/// With a `job` the child leads a new process group. It has the `inherited` descriptor, which is close-on-exec in portero,
-/// and the mask and the ignored signals that portero was given; all signals must be blocked when this is called.
+/// With a `job` the child leads a new process group. It has the `inherited` descriptor, which is close-on-exec in
+/// portero, and the mask and the ignored signals that portero was given; all signals must be blocked when this is
+/// called.
 ///
 /// # Errors
 /// What `execve(2)` said, or `clone(2)` (no candidate).

@@ -136,7 +136,8 @@ impl<'a> Certificate<'a> {
     }
 
     /// Whether it has signed itself, as OpenSSL has it (`EXFLAG_SS`): it is its own issuer by name, and by what it says
-    /// of its issuer's key and number. A key that replaced another one may have a certificate by that one, under one name.
+    /// of its issuer's key and number. A key that replaced another one may have a certificate by that one, under one
+    /// name.
     pub fn is_self_signed(&self) -> bool {
         let mut own = self.extension(SUBJECT_KEY_IDENTIFIER);
         let own = own.as_mut().and_then(|value| expect(value, OCTET_STRING));

@@ -80,7 +80,8 @@ fn is_encoded(encoded: &[u8], hash: &'static Algorithm, message: &[u8]) -> bool 
     zeros.iter().all(|&byte| byte == 0) && context.finish().as_ref() == seal
 }
 
-/// `base` to the power of `exponent` modulo `n`, by squaring. Everything here is public: it need not take the same time.
+/// `base` to the power of `exponent` modulo `n`, by squaring. Everything here is public: it need not take the same
+/// time.
 fn power(base: &Number, exponent: u32, n: &Number) -> Number {
     let mut result = base.clone();
     for bit in (0..exponent.ilog2()).rev() {

@@ -237,8 +237,8 @@ impl Roots {
         Ok(ServerCertVerified::assertion())
     }
 
-    /// Whether one of the roots has signed it itself: there is no chain of certificates of version 1, which does not say
-    /// who may sign.
+    /// Whether one of the roots has signed it itself: there is no chain of certificates of version 1, which does not
+    /// say who may sign.
     fn has_signed(&self, certificate: &Certificate<'_>, provider: &CryptoProvider) -> bool {
         let roots = self.certificates.iter();
         let mut roots = roots.filter_map(|der| Certificate::parse(der));

@@ -36,7 +36,8 @@ pub struct RedisUrl {
     pub servers: Vec<Server>,
     /// `rediss`.
     pub tls: bool,
-    /// Whether the URL leaves it at verifying the server's certificate: not with `ssl_cert_reqs=none` (redis-py, Celery).
+    /// Whether the URL leaves it at verifying the server's certificate: not with `ssl_cert_reqs=none` (redis-py,
+    /// Celery).
     pub verify: bool,
     /// Certificates and key by `ssl_ca_certs`, `ssl_certfile`, `ssl_keyfile` (redis-py).
     pub files: OwnFiles,
@@ -102,8 +103,8 @@ impl RedisUrl {
     }
 }
 
-/// What redis-py's parameters say of TLS: whether to verify, and by which files. Celery's `CERT_NONE` counts, too; it is
-/// how the URLs of servers with self-signed certificates look.
+/// What redis-py's parameters say of TLS: whether to verify, and by which files. Celery's `CERT_NONE` counts, too; it
+/// is how the URLs of servers with self-signed certificates look.
 fn tls_options(path: &str) -> (bool, OwnFiles) {
     let query = path.split_once('?').map_or("", |(_, query)| query);
     let query = query.split('#').next().unwrap_or_default();

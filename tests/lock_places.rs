@@ -5,10 +5,13 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::migration::{Migrations, migrate, refused};
 use common::pooler::PgBouncer;
 use common::postgres::{PASSWORD, programs};
-use common::{Ended, Postgres, Run, poll_until};
+use common::proxy::{Proxy, Way};
+use common::{DEADLINE, Ended, Postgres, Run, poll_until};
 
 fn locks(server: &Postgres) -> String {
     server.psql(
@@ -94,7 +97,7 @@ fn a_pooler_of_one_session_is_refused_with_the_remedy_and_everybody_ends_within_
     let all: Vec<_> = (0..3).map(start).collect();
     let mut refused = 0;
     for process in all {
-        let finished = process.wait_at_most(common::DEADLINE);
+        let finished = process.wait_at_most(DEADLINE);
         finished.assert_stdout("");
         if finished.ended == Ended::Code(125) {
             refused += 1;
@@ -112,6 +115,30 @@ fn a_pooler_of_one_session_is_refused_with_the_remedy_and_everybody_ends_within_
         .exits(124)
         .assert_stderr_contains("a pool of one never gives it: use the server's direct URL");
     assert_eq!(locks(&server), "0");
+}
+
+#[test]
+fn a_network_that_stalls_for_longer_than_a_second_connection_may_take_is_no_pooler_of_one() {
+    let server = Postgres::start();
+    let database = server.create_db();
+    let proxy = Proxy::start(server.port());
+    // The gate's lock, the first one, can be seen while the second connection is made.
+    proxy.delay(Way::ToClient, Duration::from_millis(300));
+    let mut process = migrate(&proxy.url(&server.url(&database), server.port()))
+        .args(["--", "echo", "ran"])
+        .start();
+    let at_the_gate = poll_until(DEADLINE, || (locks(&server) != "0").then_some(()));
+    assert!(at_the_gate.is_some(), "never at the gate:{process}");
+    proxy.swallow(true);
+    proxy.delay(Way::ToClient, Duration::ZERO);
+    let longer = Duration::from_secs(12);
+    let ended = poll_until(longer, || process.poll());
+    proxy.swallow(false);
+    assert!(ended.is_none(), "it did not wait:{process}");
+    process
+        .wait_at_most(DEADLINE * 2)
+        .assert_exit(0)
+        .assert_stdout("ran\n");
 }
 
 #[test]
@@ -259,10 +286,7 @@ fn who_waits_says_who_holds_the_lock_every_five_seconds_and_keeps_no_connection(
     // All are past the second in which they stay connected: now nearly always the holder is alone.
     let sessions = format!("SELECT count(*) FROM pg_stat_activity WHERE datname = '{database}'");
     let alone = || (server.psql("postgres", &sessions) == "1").then_some(());
-    assert!(
-        poll_until(common::DEADLINE, alone).is_some(),
-        "they stay connected"
-    );
+    assert!(poll_until(DEADLINE, alone).is_some(), "they stay connected");
     migrations.touch("go");
     one.exits(0);
     for other in others {

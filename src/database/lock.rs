@@ -12,9 +12,10 @@
 //!    and so does a server that can't be migrated for now, which `--wait-timeout` limits from its first such answer:
 //!    125.
 //! 3. **At the gate** (`sharing`): a second lock, of a transaction, lets one replica at a time open a second
-//!    connection, for 10 s at most, and see whether a pooler shares sessions: 125. It comes before the lock, for what
-//!    a pooler's client has locked in a session that goes to somebody else nobody can give back; and nothing rests on
-//!    it but who asks. Whoever finds it closed goes Away.
+//!    connection, for 10 s at most, and see whether a pooler shares sessions: 125. Where there is none, and the first
+//!    one does not answer at once either, all is made anew. It comes before the lock, for what a pooler's client has
+//!    locked in a session that goes to somebody else nobody can give back; and nothing rests on it but who asks.
+//!    Whoever finds it closed goes Away.
 //! 4. **Settling** (`waiter`): the lock was got, and the server shows it as this session's. It is held for a quarter
 //!    of a second (`SETTLING`): who had it before, and lost it with a session that the server ended, has mostly heard
 //!    of that by then and killed its migration. Shown still, it is

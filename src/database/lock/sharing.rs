@@ -16,6 +16,9 @@ use crate::database::lock::session::Session;
 const SECOND: Duration = Duration::from_secs(10);
 /// Between two tries for it.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Within this time the first connection answers, where a pooler has one to give. One that does not is no pooler of one:
+/// the server or the network stalls.
+const PROMPT: Duration = Duration::from_secs(1);
 /// How often it is looked; a pooler may by chance give the same session twice.
 const ROUNDS: usize = 3;
 
@@ -55,7 +58,14 @@ pub(super) async fn find_out(
     }
     let other = match open_second(session, connector).await? {
         Ok(other) => other,
-        Err(reason) => return Ok(Sharing::NoSecond(reason)),
+        Err(reason) => {
+            let asked = Instant::now();
+            session.backend().await?;
+            if asked.elapsed() > PROMPT {
+                return Err(Trouble::NotYet(format!("{NO_SECOND_YET}: {reason}")));
+            }
+            return Ok(Sharing::NoSecond(reason));
+        }
     };
     // In its transaction a session is nobody else's, whatever is in between.
     let sharing = if other.pid == session.pid {

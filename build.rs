@@ -1,4 +1,5 @@
-//! Leaves the unwind tables out of the release binary: a tenth of its size, for back-traces that it never prints.
+//! Refuses to make a binary that is not static, and leaves the unwind tables out of the release binary: a tenth of its
+//! size, for back-traces that it never prints.
 //!
 //! A panic in portero is one line and `_exit(125)`, so nothing unwinds. rustc keeps the tables all the same, since std
 //! was compiled with them; only the linker can drop them. The C library's start-up objects keep theirs: they mark the
@@ -7,17 +8,55 @@
 //! And it puts src/sys/fatal.rs between `malloc` and all who call it: std asks for memory behind the allocator's back,
 //! and where there is none it would print a back-trace.
 
+use std::env::var;
+
 fn main() {
     println!("cargo::rerun-if-changed=src/no-unwind-tables.ld");
-    let fuzzing = std::env::var_os("CARGO_CFG_FUZZING").is_some();
-    if !fuzzing {
-        println!("cargo::rustc-link-arg-bins=-Wl,--wrap=malloc");
+    // The fuzzers never leave the machine that they are built on.
+    if var("CARGO_CFG_FUZZING").is_ok() {
+        return;
     }
-    if std::env::var("PROFILE").as_deref() == Ok("release") && !fuzzing {
-        let directory = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
+    let of_cargo = |name: &str| var(name).unwrap_or_default();
+    let features = of_cargo("CARGO_CFG_TARGET_FEATURE");
+    let is_musl = of_cargo("CARGO_CFG_TARGET_ENV") == "musl";
+    if !is_musl || !features.split(',').any(|feature| feature == "crt-static") {
+        refuse(is_musl);
+        return;
+    }
+    println!("cargo::rustc-link-arg-bins=-Wl,--wrap=malloc");
+    if of_cargo("PROFILE") == "release" {
         // By itself, not in a -Wl list: the path may have a comma.
         println!("cargo::rustc-link-arg-bins=-T");
-        println!("cargo::rustc-link-arg-bins={directory}/src/no-unwind-tables.ld");
+        println!(
+            "cargo::rustc-link-arg-bins={}/src/no-unwind-tables.ld",
+            of_cargo("CARGO_MANIFEST_DIR")
+        );
         println!("cargo::rustc-link-arg-bins=-Wl,--no-eh-frame-hdr");
     }
+}
+
+/// In a clone .cargo/config.toml chooses the target; `cargo install` of anything else does not read it, and would make a
+/// binary that dies without a word in an image that has another C library or none.
+fn refuse(is_musl: bool) {
+    let of_cargo = |name: &str| var(name).unwrap_or_default();
+    let target = of_cargo("TARGET");
+    let directory = of_cargo("CARGO_MANIFEST_DIR");
+    let source = if directory.contains("/registry/src/") {
+        format!("portero@{}", of_cargo("CARGO_PKG_VERSION"))
+    } else if directory.contains("/git/checkouts/") {
+        "--git URL".into()
+    } else {
+        format!("--path '{directory}'")
+    };
+    let remedy = if is_musl {
+        // As in Alpine's own packages of Rust.
+        format!("RUSTFLAGS='-C target-feature=+crt-static' cargo install --locked {source}")
+    } else {
+        let musl = format!("{}-unknown-linux-musl", of_cargo("CARGO_CFG_TARGET_ARCH"));
+        // ring's C needs nothing of the C library but memcpy: the machine's own compiler does, and no musl-gcc is needed.
+        format!("rustup target add {musl} && CC=cc cargo install --locked --target {musl} {source}")
+    };
+    println!(
+        "cargo::error=a build for {target} is not static here, and would not run in every image; this one is: {remedy}"
+    );
 }

@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
 #![allow(clippy::type_complexity)]
-// benches/stops.rs uses the rest of the modules.
+// tests/bench/stops.rs uses the rest of the modules.
 #![allow(dead_code)]
 
 mod applications;

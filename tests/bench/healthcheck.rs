@@ -13,7 +13,7 @@
     missing_docs
 )]
 
-#[path = "../tests/common/mod.rs"]
+#[path = "../common/mod.rs"]
 mod common;
 
 use std::fmt::Display;

@@ -12,21 +12,21 @@
     missing_docs
 )]
 
-#[path = "../tests/stops/applications.rs"]
+#[path = "../stops/applications.rs"]
 mod applications;
-#[path = "../tests/stops/backend.rs"]
+#[path = "../stops/backend.rs"]
 mod backend;
-#[path = "../tests/stops/bar.rs"]
+#[path = "../stops/bar.rs"]
 mod bar;
-#[path = "../tests/stops/clients.rs"]
+#[path = "../stops/clients.rs"]
 mod clients;
-#[path = "../tests/common/mod.rs"]
+#[path = "../common/mod.rs"]
 mod common;
-#[path = "../tests/stops/install.rs"]
+#[path = "../stops/install.rs"]
 mod install;
-#[path = "../tests/stops/services.rs"]
+#[path = "../stops/services.rs"]
 mod services;
-#[path = "../tests/stops/stop.rs"]
+#[path = "../stops/stop.rs"]
 mod stop;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

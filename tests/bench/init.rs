@@ -12,7 +12,7 @@
     missing_docs
 )]
 
-#[path = "../tests/common/mod.rs"]
+#[path = "../common/mod.rs"]
 mod common;
 
 use std::fmt::Display;

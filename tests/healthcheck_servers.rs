@@ -82,6 +82,35 @@ fn the_answer_decides() {
 }
 
 #[test]
+fn a_headers_value_of_any_bytes_leaves_the_status_and_a_place_is_shown_with_them_escaped() {
+    let servers = [
+        ("Location: http://shop.example/caf\u{e9}", "/caf%C3%A9"),
+        ("Location: /\u{202e}\u{2028}x", "/%E2%80%AE%E2%80%A8x"),
+        ("X-Name: caf\u{e9}", "status 301"),
+    ]
+    .map(|(line, said)| (line.as_bytes().to_vec(), said))
+    .into_iter()
+    .chain([
+        // ISO 8859-1, which RFC 9110, 5.5, calls obs-text.
+        (
+            b"Location: http://shop.example/caf\xe9?\x80".to_vec(),
+            "to http://shop.example/caf%E9…",
+        ),
+        (b"X-Name: caf\xe9 \x80\xff".to_vec(), "status 301"),
+    ]);
+    let servers = servers.map(|(line, said)| {
+        let answer = [
+            b"HTTP/1.1 301 D\xe9m\xe9nag\xe9\r\n",
+            &line[..],
+            b"\r\n\r\n",
+        ]
+        .concat();
+        (said, Server::answering(answer), Unhealthy(said))
+    });
+    assert_verdicts(servers.collect(), &["--status", "200"]);
+}
+
+#[test]
 fn a_text_is_found_in_bodies_of_every_kind() {
     let answers = r#"
         /up 200 in  HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{"status":"ok"}

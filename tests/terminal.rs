@@ -528,11 +528,8 @@ fn who_has_had_a_key_with_the_foreground_gets_no_second_stop() {
             terminal.expect("ready", DEADLINE);
             terminal.send(CTRL_C);
             ends_with(terminal, 130);
-            let screen = terminal.screen();
-            assert!(
-                screen.contains("drained") && !screen.contains("cut"),
-                "{screen}"
-            );
+            // What was written last may reach the screen after the end; who is cut never writes it.
+            terminal.expect("drained", DEADLINE);
         }
     }
 }

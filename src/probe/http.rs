@@ -6,6 +6,7 @@ use std::io::{self, Read};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use percent_encoding::{CONTROLS, percent_encode};
 use ureq::http::Response;
 use ureq::{Agent, Body};
 
@@ -130,8 +131,8 @@ fn unexpected(response: Response<Body>, url: &HttpUrl) -> Readiness {
     let status = response.status();
     let location = response.headers().get("location");
     if let Some(place) = location.filter(|_| status.is_redirection()) {
-        let place = String::from_utf8_lossy(place.as_bytes());
-        return Readiness::NotYet(format!("status {}, to {}", status.as_u16(), shown(&place)));
+        let place = shown(place.as_bytes());
+        return Readiness::NotYet(format!("status {}, to {place}", status.as_u16()));
     }
     if status.as_u16() == 400 && may_speak_tls(url) {
         let mut body = Vec::new();
@@ -151,10 +152,17 @@ fn unexpected(response: Response<Body>, url: &HttpUrl) -> Readiness {
     Readiness::NotYet(format!("status {}", status.as_u16()))
 }
 
-/// A Location without what may be secret in it: credentials, and a query.
-fn shown(location: &str) -> String {
-    // Before anything is cut off.
-    let location = &redaction::without_known_passwords(location);
+/// A Location without what may be secret in it, credentials and a query, and with what is not ASCII as a URL has it.
+fn shown(location: &[u8]) -> String {
+    let text = String::from_utf8_lossy(location);
+    // Before anything is escaped or cut off.
+    let masked = redaction::without_known_passwords(&text);
+    let bytes = if masked == text {
+        location
+    } else {
+        masked.as_bytes()
+    };
+    let location = percent_encode(bytes, CONTROLS).to_string();
     let place = location.split(['?', '#']).next().unwrap_or_default();
     let (scheme, rest) = match place.split_once("//") {
         Some((scheme, rest)) => (format!("{scheme}//"), rest),

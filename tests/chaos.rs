@@ -1,10 +1,10 @@
 //! Thirty replicas, a server with twenty connections, four networks between them that delay, hold back and cut each
 //! direction by itself, and whoever is killed at random: no two migrations run at once, but where the server has ended
-//! the session of the one, and then for no longer than docs/lock.md says; every replica that was left alone ends well or
-//! has lost its lock; and what is recorded has run to its end.
+//! the session of the one, and then for no longer than docs/lock.md says; every replica that was left alone ends well
+//! or has lost its lock; and what is recorded has run to its end.
 //!
-//! Twenty seconds and what it takes to end; `PORTERO_CHAOS_SECONDS=60` is a longer form. `PORTERO_CHAOS_SEED=7` repeats a run's choices, though not
-//! the machine's timing; the seed is printed.
+//! Twenty seconds and what it takes to end; `PORTERO_CHAOS_SECONDS=60` is a longer form. `PORTERO_CHAOS_SEED=7` repeats
+//! a run's choices, though not the machine's timing; the seed is printed.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
 #![allow(clippy::print_stdout)]

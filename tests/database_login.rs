@@ -1,4 +1,5 @@
-//! Logins: every method of a real PostgreSQL, what is asked for once only, and servers that ask for what they must not get.
+//! Logins: every method of a real PostgreSQL, what is asked for once only, and servers that ask for what they must not
+//! get.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
 
@@ -180,8 +181,8 @@ fn each_method_logs_in_where_require_auth_allows_it() {
         .assert_stderr_contains("require_auth allows nothing that portero has");
 }
 
-/// A server without TLS that asks for authentication of this kind, keeps what comes back, and says no as PostgreSQL does
-/// when LDAP does.
+/// A server without TLS that asks for authentication of this kind, keeps what comes back, and says no as PostgreSQL
+/// does when LDAP does.
 fn asking(request: &'static [u8], heard: &Arc<Mutex<Vec<u8>>>) -> Server {
     let heard = Arc::clone(heard);
     Server::start(move |mut stream| {

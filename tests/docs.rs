@@ -1,5 +1,5 @@
-//! README and docs: every link leads somewhere, every page is found, and the lines to paste are ones that portero takes.
-//! Options, variables and messages in them are held to the source by src/cli/tests.rs.
+//! README and docs: every link leads somewhere, every page is found, and the lines to paste are ones that portero
+//! takes. Options, variables and messages in them are held to the source by src/cli/tests.rs.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
 
@@ -113,7 +113,10 @@ fn the_readme_is_short_and_its_first_screen_leads_to_every_page() {
 
 #[test]
 fn lines_have_120_columns_at_most_but_in_tables() {
-    for page in docs().into_iter().chain([root().join("README.md")]) {
+    for page in docs()
+        .into_iter()
+        .chain(["README.md", "CHANGELOG.md"].map(|page| root().join(page)))
+    {
         let text = fs::read_to_string(&page).unwrap();
         for (number, line) in text.lines().enumerate() {
             let fits = line.starts_with('|') || line.chars().count() <= 120;

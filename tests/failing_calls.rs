@@ -1,9 +1,9 @@
-//! Each system call that portero makes fails in turn: COMMAND runs as it was asked for or not at all, nothing hangs, and
-//! a line and a code say what happened.
+//! Each system call that portero makes fails in turn: COMMAND runs as it was asked for or not at all, nothing hangs,
+//! and a line and a code say what happened.
 //!
 //! `PORTERO_FAULTS=all cargo test --test failing_calls` tries every one with every error; else it is a sample, always
-//! the same one (`PORTERO_FAULTS=7` is another, `PORTERO_FAULTS=mmap` all of one call). All take a minute or so for each
-//! way to start.
+//! the same one (`PORTERO_FAULTS=7` is another, `PORTERO_FAULTS=mmap` all of one call). All take a minute or so for
+//! each way to start.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
 

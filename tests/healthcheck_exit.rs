@@ -1,5 +1,5 @@
-//! The health check ends with 0 or 1 and in time, whatever surrounds it: Docker reserves 2, and calls all else unhealthy
-//! without a reason.
+//! The health check ends with 0 or 1 and in time, whatever surrounds it: Docker reserves 2, and calls all else
+//! unhealthy without a reason.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
 #![allow(clippy::type_complexity)]

@@ -1,5 +1,5 @@
-//! The house: rooms in an order, and no two files that need each other. Read from the `use` lines of `src`, and from what
-//! stands in the code as `crate::…`; what only unit tests use does not count.
+//! The house: rooms in an order, and no two files that need each other. Read from the `use` lines of `src`, and from
+//! what stands in the code as `crate::…`; what only unit tests use does not count.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -84,6 +84,22 @@ fn the_first_page_shows_the_rooms() {
     }
 }
 
+#[test]
+fn comments_have_120_columns_at_most_but_in_tables() {
+    for room in ["src", "tests", "benches"] {
+        for path in rust_files(&root().join(room)) {
+            let text = fs::read_to_string(&path).unwrap();
+            for (number, line) in text.lines().enumerate() {
+                let comment = line.trim_start();
+                let fits = !comment.starts_with("//")
+                    || comment.starts_with("//! |")
+                    || line.chars().count() <= 120;
+                assert!(fits, "{}:{}: {line}", path.display(), number + 1);
+            }
+        }
+    }
+}
+
 fn level(module: &str) -> usize {
     let room = module.split('/').next().unwrap();
     ROOMS
@@ -92,8 +108,12 @@ fn level(module: &str) -> usize {
         .unwrap_or_else(|| panic!("{room} has no place in the list of rooms"))
 }
 
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
 fn source() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+    root().join("src")
 }
 
 fn house() -> House {
@@ -115,6 +135,22 @@ fn house() -> House {
 /// Every file of `src` by its module, but those of tests.
 fn files(directory: &Path) -> BTreeMap<Module, String> {
     let mut found = BTreeMap::new();
+    for path in rust_files(directory) {
+        let module = path.strip_prefix(directory).unwrap().with_extension("");
+        let module = module.to_str().unwrap();
+        let module = module.strip_suffix("/mod").unwrap_or(module).to_owned();
+        if !module
+            .split('/')
+            .any(|part| ["tests", "testing", "properties"].contains(&part))
+        {
+            found.insert(module, fs::read_to_string(&path).unwrap());
+        }
+    }
+    found
+}
+
+fn rust_files(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
     let mut directories = vec![directory.to_path_buf()];
     while let Some(next) = directories.pop() {
         for entry in fs::read_dir(next).unwrap() {
@@ -122,15 +158,7 @@ fn files(directory: &Path) -> BTreeMap<Module, String> {
             if path.is_dir() {
                 directories.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let module = path.strip_prefix(directory).unwrap().with_extension("");
-                let module = module.to_str().unwrap();
-                let module = module.strip_suffix("/mod").unwrap_or(module).to_owned();
-                if !module
-                    .split('/')
-                    .any(|part| ["tests", "testing", "properties"].contains(&part))
-                {
-                    found.insert(module, fs::read_to_string(&path).unwrap());
-                }
+                found.push(path);
             }
         }
     }

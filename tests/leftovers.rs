@@ -1,4 +1,5 @@
-//! What COMMAND leaves behind is ended from the top: whose parent portero is, it is told once; the rest is its parent's.
+//! What COMMAND leaves behind is ended from the top: whose parent portero is, it is told once; the rest is its
+//! parent's.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
 #![allow(clippy::type_complexity)]

@@ -1,5 +1,5 @@
-//! What portero does when the machine has nothing left for it: descriptors, processes, memory, disk, /proc, /dev. It ends
-//! in time, by a code of the table and with a line, and COMMAND never runs as anybody else than asked.
+//! What portero does when the machine has nothing left for it: descriptors, processes, memory, disk, /proc, /dev. It
+//! ends in time, by a code of the table and with a line, and COMMAND never runs as anybody else than asked.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
 

@@ -1,5 +1,5 @@
-//! The lock's dialogue with a server that goes silent after each of its messages in turn: it ends within its limits, and
-//! says meanwhile what it waits for.
+//! The lock's dialogue with a server that goes silent after each of its messages in turn: it ends within its limits,
+//! and says meanwhile what it waits for.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
 

@@ -1,7 +1,7 @@
-//! The migration lock's protocol (src/database/lock.rs) as a model, explored exhaustively for two and three replicas: every
-//! order in which they, the server, a proxy, a pooler and whoever kills portero can act. What is guaranteed holds in
-//! each state; what is not is reachable, and by late news alone; and each part of the protocol is needed, for without it
-//! something breaks.
+//! The migration lock's protocol (src/database/lock.rs) as a model, explored exhaustively for two and three replicas:
+//! every order in which they, the server, a proxy, a pooler and whoever kills portero can act. What is guaranteed holds
+//! in each state; what is not is reachable, and by late news alone; and each part of the protocol is needed, for
+//! without it something breaks.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
 #![allow(clippy::print_stdout, clippy::type_complexity)]

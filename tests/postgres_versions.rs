@@ -1,5 +1,5 @@
-//! What depends most on the server, on the oldest and the newest PostgreSQL to be had beside the system's: logins, TLS and
-//! the lock.
+//! What depends most on the server, on the oldest and the newest PostgreSQL to be had beside the system's: logins, TLS
+//! and the lock.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
 

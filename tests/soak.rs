@@ -1,8 +1,8 @@
 //! Orphans from several fork storms at once and a thousand signals a second: memory stays flat, nothing is left, no
 //! signal gets lost, the exit code is right.
 //!
-//! The short form makes 10,000 orphans in each test. `PORTERO_SOAK=1000000 cargo test --release --test soak -- --nocapture`
-//! makes a million in each, with signals all the while, and prints the figures.
+//! The short form makes 10,000 orphans in each test. `PORTERO_SOAK=1000000 cargo test --release --test soak --
+//! --nocapture` makes a million in each, with signals all the while, and prints the figures.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
 #![allow(clippy::print_stdout, clippy::type_complexity)]

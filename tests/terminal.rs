@@ -493,7 +493,8 @@ fn a_tstp_ttin_or_ttou_from_outside_stops_portero_and_command_until_cont() {
     }
 }
 
-/// As `npm start` at a terminal: Ctrl-C ends the launcher at once, and its server drains, unless it gets another signal.
+/// As `npm start` at a terminal: Ctrl-C ends the launcher at once, and its server drains, unless it gets another
+/// signal.
 const LAUNCHER: &str = r"
 import os, signal, sys, time
 read, write = os.pipe()

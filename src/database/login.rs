@@ -4,8 +4,8 @@
 //! tokio-postgres has this, too, but can't be told which methods are allowed (`require_auth`), does not tell whether it
 //! was asked for a password before it was refused, refuses SCRAM of more than 100,000 iterations and hashes without a
 //! pause. A fork of two crates would have to be kept; this is the protocol's smallest part, and it has not changed
-//! since 2017. What has logged in is handed over behind [`Authenticated`], to which tokio-postgres sends its own startup
-//! message, and which answers that it is in.
+//! since 2017. What has logged in is handed over behind [`Authenticated`], to which tokio-postgres sends its own
+//! startup message, and which answers that it is in.
 
 use std::io;
 use std::pin::Pin;

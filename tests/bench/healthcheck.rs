@@ -1,9 +1,9 @@
 //! What a health check costs, beside curl, wget, busybox wget and Python where they are installed.
 //!
-//! `cargo bench --bench healthcheck` probes a server on loopback by each of them in turn, on one core, so that what else
-//! the machine does hits them alike, and prints medians; beside other work run it by `chrt -f 10`. It ends with 1 when
-//! portero takes more than its limits allow: a tenth of curl's time, three quarters of busybox wget's, 150 kB of anonymous
-//! memory, one thread.
+//! `cargo bench --bench healthcheck` probes a server on loopback by each of them in turn, on one core, so that what
+//! else the machine does hits them alike, and prints medians; beside other work run it by `chrt -f 10`. It ends with 1
+//! when portero takes more than its limits allow: a tenth of curl's time, three quarters of busybox wget's, 150 kB of
+//! anonymous memory, one thread.
 
 #![allow(
     clippy::unwrap_used,
@@ -56,8 +56,8 @@ struct Cost {
 }
 
 fn main() {
-    // As an image's layer is unpacked: written from its beginning to its end. What a linker has written lies in the page
-    // cache in small pieces, and takes a fifth longer to start.
+    // As an image's layer is unpacked: written from its beginning to its end. What a linker has written lies in the
+    // page cache in small pieces, and takes a fifth longer to start.
     let directory = TempDir::new();
     let copy = directory.join("portero");
     fs::copy(portero(), &copy).unwrap();

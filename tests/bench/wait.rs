@@ -2,8 +2,8 @@
 //! which sleep a second between two tries (`until pg_isready; do sleep 1; done`, wait-for-it.sh).
 //!
 //! `cargo bench --bench wait` starts servers at moments swept over the five seconds, all waiters at once, and prints a
-//! table; nothing passes or fails. PostgreSQL is ready when its log says so. Then it counts what each asks for in a minute
-//! that never gets ready.
+//! table; nothing passes or fails. PostgreSQL is ready when its log says so. Then it counts what each asks for in a
+//! minute that never gets ready.
 
 #![allow(
     clippy::unwrap_used,

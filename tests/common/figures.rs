@@ -6,8 +6,8 @@ pub fn median(figures: Vec<f64>) -> f64 {
     sorted(figures)[middle]
 }
 
-/// The one that a tenth of all is as fast as; of a few it is the fastest. What else the machine does makes a time longer
-/// and never shorter, so this says more of a program than the median does.
+/// The one that a tenth of all is as fast as; of a few it is the fastest. What else the machine does makes a time
+/// longer and never shorter, so this says more of a program than the median does.
 pub fn fastest_tenth(times: Vec<f64>) -> f64 {
     let tenth = times.len() / 10;
     sorted(times)[tenth]

@@ -25,8 +25,9 @@ pub fn refused(migrate: Run) -> Finished {
     finished
 }
 
-/// Every migration of the test, in a directory of its own with one log: each says `begin NAME`, `end NAME`, and `tick NAME`
-/// while it runs. Who says anything after another began ran at the same time; who is stopped or dead says nothing.
+/// Every migration of the test, in a directory of its own with one log: each says `begin NAME`, `end NAME`, and `tick
+/// NAME` while it runs. Who says anything after another began ran at the same time; who is stopped or dead says
+/// nothing.
 #[derive(Debug)]
 pub struct Migrations {
     directory: TempDir,

@@ -1,5 +1,5 @@
-//! The harness of all tests: real processes in real PID namespaces, real PostgreSQL and Redis servers, raw TCP servers and
-//! terminals. What a test starts ends with the value that stands for it; what is missing on the machine panics with
+//! The harness of all tests: real processes in real PID namespaces, real PostgreSQL and Redis servers, raw TCP servers
+//! and terminals. What a test starts ends with the value that stands for it; what is missing on the machine panics with
 //! the line that installs it, and nothing is ever skipped.
 
 #![allow(dead_code, unused_imports, clippy::pedantic)]

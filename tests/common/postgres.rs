@@ -1,5 +1,5 @@
-//! A PostgreSQL server of the test's own, from the system's packages or of another version, in a directory and on a port
-//! of its own.
+//! A PostgreSQL server of the test's own, from the system's packages or of another version, in a directory and on a
+//! port of its own.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

@@ -35,8 +35,8 @@ fn build(target: &str, options: &[&str]) -> String {
     tag
 }
 
-/// Stands for `rust:slim`: this machine's toolchain, rustup included, on Debian with a C compiler. It optimizes nothing:
-/// the build itself is what is tested here, and other tests have the binary as it is released.
+/// Stands for `rust:slim`: this machine's toolchain, rustup included, on Debian with a C compiler. It optimizes
+/// nothing: the build itself is what is tested here, and other tests have the binary as it is released.
 fn rust() -> &'static str {
     if docker_with(&["image", "inspect", RUST]).ended == Ended::Code(0) {
         return RUST;

@@ -57,9 +57,9 @@ pub fn assert_no_zombie(container: &Container) {
     });
 }
 
-/// More than `docker stop` takes on a busy machine, where an idle one takes a fifth of a second and what the application
-/// itself needs: uvicorn ends its four workers one after the other. The engine would KILL after ten, and the exit code
-/// would be 137.
+/// More than `docker stop` takes on a busy machine, where an idle one takes a fifth of a second and what the
+/// application itself needs: uvicorn ends its four workers one after the other. The engine would KILL after ten, and
+/// the exit code would be 137.
 pub const STOP_LIMIT: Duration = Duration::from_secs(8);
 
 /// `docker stop` ends it at once, with this code.

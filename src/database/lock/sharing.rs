@@ -16,8 +16,8 @@ use crate::database::lock::session::Session;
 const SECOND: Duration = Duration::from_secs(10);
 /// Between two tries for it.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Within this time the first connection answers, where a pooler has one to give. One that does not is no pooler of one:
-/// the server or the network stalls.
+/// Within this time the first connection answers, where a pooler has one to give. One that does not is no pooler of
+/// one: the server or the network stalls.
 const PROMPT: Duration = Duration::from_secs(1);
 /// How often it is looked; a pooler may by chance give the same session twice.
 const ROUNDS: usize = 3;

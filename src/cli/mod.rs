@@ -11,8 +11,10 @@ use crate::exit::Failure;
 
 pub mod mode;
 mod options;
+mod values;
 
-pub use crate::cli::options::{OPTIONS, Opt, OptionSpec, Split, ValueKind};
+pub use crate::cli::options::{OPTIONS, Opt, OptionSpec};
+pub use crate::cli::values::{Split, ValueKind};
 
 const OPERANDS: &str = "operands";
 const TARGET_HELP: &str = "postgres://…, http(s)://…, http+unix:///socket:/path, tcp://host:port, host:port, unix:///path, redis(s)://…, file:///path, or the NAME of a variable that holds one";

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, Once, OnceLock};
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use nix::sys::socket::getsockopt;
@@ -13,8 +13,9 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 use tokio_postgres::config::SslMode as Negotiation;
-use tokio_postgres::{Client, Config, Error, NoTls, SimpleQueryMessage};
+use tokio_postgres::{Config, NoTls};
 
+use crate::database::client::Login;
 use crate::database::diagnosis::{HUNG_UP, Trouble};
 use crate::database::endpoint::{Endpoint, Reasons, Socket, resolve, server_name, socket_path};
 use crate::database::login::{Authenticated, LoginError, LoginParameters};
@@ -44,35 +45,6 @@ pub struct Connector<'a> {
     application_name: &'a str,
     /// Whether `application_name` goes before the URL's.
     rename: bool,
-}
-
-/// A session that was logged in to.
-pub struct Login {
-    client: Client,
-    /// How the connection has ended, when that was no goodbye.
-    end: Arc<OnceLock<Trouble>>,
-    /// A duplicate of the connection's socket: the server keeps the session as long as anybody has one, unless it is
-    /// told goodbye.
-    pub socket: OwnedFd,
-}
-
-impl Login {
-    /// Whether the connection is over.
-    pub(super) fn has_ended(&self) -> bool {
-        self.client.is_closed()
-    }
-
-    /// The first `columns` values of a query's first row, NULL as empty; nothing when there is no row.
-    ///
-    /// # Errors
-    /// What the server says, or how the connection has ended.
-    pub async fn first_row(&self, query: &str, columns: usize) -> Result<Vec<String>, Trouble> {
-        let row = first_row(&self.client, query, columns).await;
-        row.map_err(|error| match self.end.get() {
-            Some(end) if error.is_closed() => end.clone(),
-            _ => Trouble::from(&error),
-        })
-    }
 }
 
 impl<'a> Connector<'a> {
@@ -165,7 +137,7 @@ impl<'a> Connector<'a> {
         let limit = end.saturating_duration_since(Instant::now());
         let attempt = async {
             let login = self.negotiate(endpoint, end, ended).await?;
-            match check_session(&login, wanted).await? {
+            match login.check(wanted).await? {
                 None => Ok(login),
                 Some(unfit) => Err(Trouble::NotYet(unfit.into())),
             }
@@ -257,27 +229,11 @@ impl<'a> Connector<'a> {
         // It is in already: what it is told here is for nobody.
         let mut config = Config::new();
         config.user(&self.user).ssl_mode(Negotiation::Disable);
-        let (client, connection) = config
+        let connected = config
             .connect_raw(Authenticated::new(secured.stream), NoTls)
-            .await
-            .map_err(|error| LoginError::from(Trouble::from(&error)))?;
-        let end = Arc::new(OnceLock::new());
-        let (ended, news) = (ended.cloned(), Arc::clone(&end));
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                let trouble = Trouble::from(&error);
-                log::debug!("the database connection ended: {}", trouble.reason());
-                let _ = news.set(trouble);
-            }
-            if let Some(ended) = ended {
-                ended.notify_one();
-            }
-        });
-        Ok(Login {
-            client,
-            end,
-            socket,
-        })
+            .await;
+        let connected = connected.map_err(|error| LoginError::from(Trouble::from(&error)))?;
+        Ok(Login::new(connected, socket, ended.cloned()))
     }
 
     /// `requirepeer`: a unix socket's server must be this user's (`unix(7)`, `SO_PEERCRED`).
@@ -373,46 +329,4 @@ fn share(deadline: Instant, left: usize) -> Instant {
 /// a server that says nothing.
 fn connecting(end: Instant) -> Duration {
     end.saturating_duration_since(Instant::now()) / 10 * 9
-}
-
-/// Why a session is not of the wanted kind, or None when it is.
-async fn check_session(
-    login: &Login,
-    wanted: SessionAttributes,
-) -> Result<Option<&'static str>, Trouble> {
-    let (query, unfit_answer, unfit) = match wanted {
-        SessionAttributes::Any | SessionAttributes::PreferStandby => return Ok(None),
-        SessionAttributes::ReadWrite => (
-            "SHOW transaction_read_only",
-            "on",
-            "the session is read-only",
-        ),
-        SessionAttributes::ReadOnly => (
-            "SHOW transaction_read_only",
-            "off",
-            "the session is not read-only",
-        ),
-        SessionAttributes::Primary => {
-            ("SELECT pg_is_in_recovery()", "t", "the server is a standby")
-        }
-        SessionAttributes::Standby => (
-            "SELECT pg_is_in_recovery()",
-            "f",
-            "the server is not a standby",
-        ),
-    };
-    let answer = login.first_row(query, 1).await?;
-    Ok((answer.first().is_some_and(|value| value == unfit_answer)).then_some(unfit))
-}
-
-/// The simple protocol: it needs no prepared statement, which poolers don't like.
-async fn first_row(client: &Client, query: &str, columns: usize) -> Result<Vec<String>, Error> {
-    for message in client.simple_query(query).await? {
-        if let SimpleQueryMessage::Row(row) = message {
-            return (0..columns)
-                .map(|i| Ok(row.try_get(i)?.unwrap_or_default().to_owned()))
-                .collect();
-        }
-    }
-    Ok(Vec::new())
 }

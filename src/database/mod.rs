@@ -1,5 +1,6 @@
 //! The database: what its URL means, how one connects to it, and the lock that migrations are run under.
 
+mod client;
 pub mod connect;
 pub mod diagnosis;
 pub mod endpoint;

@@ -5,6 +5,7 @@ pub mod child;
 pub mod clearance;
 pub mod helper;
 pub mod leftovers;
+mod outcome;
 mod processes;
 pub mod program;
 mod shell;
@@ -17,10 +18,10 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-use crate::exit::Exit;
 use crate::supervise::child::Child;
 use crate::supervise::clearance::Clearance;
 use crate::supervise::leftovers::{Left, Time, Told};
+pub use crate::supervise::outcome::Outcome;
 use crate::supervise::signals::SignalMap;
 use crate::supervise::stops::{Delay, Kill, ends_run, is_stop};
 use crate::sys;
@@ -45,29 +46,6 @@ pub struct Supervision {
     pub stop_timeout: Option<Duration>,
     /// How long what the child left behind has to finish; `None` leaves it alone.
     pub orphan_grace: Option<Duration>,
-}
-
-/// How a child ended, and whether it was told to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Outcome {
-    /// The child's status; `None` when somebody else has taken it.
-    pub status: Option<ExitStatus>,
-    /// The first signal that asked for the end of the run while the child or what it left behind ran: it counts even
-    /// if the child ended well, as SIGTERM (15) is delivered before SIGCHLD (17).
-    pub stop: Option<i32>,
-}
-
-impl Outcome {
-    /// The child's own exit: its code, or the signal that ended it.
-    pub fn exit(self) -> Exit {
-        let code = self.status.and_then(|status| status.code());
-        let signal = self.status.and_then(|status| status.signal());
-        match (code, signal) {
-            (Some(code), _) => Exit::Command(u8::try_from(code).unwrap_or(u8::MAX)),
-            (None, Some(signal)) => Exit::Signal(signal),
-            (None, None) => Exit::Failed,
-        }
-    }
 }
 
 /// Supervises `child` until it has ended, and its leftovers too.

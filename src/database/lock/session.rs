@@ -11,7 +11,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::database::connect::{Connector, Login};
+use crate::database::client::Login;
+use crate::database::connect::Connector;
 use crate::database::diagnosis::Trouble;
 use crate::database::lock::key::{EQUALS, Key};
 use crate::database::once::literal;

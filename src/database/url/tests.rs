@@ -2,6 +2,7 @@ mod libpq;
 mod properties;
 
 use super::*;
+use crate::net::tls::settings::TrustedRoots;
 
 fn parse(text: &str, env: &[(&str, &str)]) -> Result<PostgresUrl, String> {
     PostgresUrl::parse(text, &env.iter().copied().collect())

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# All tests with one command, as root on Debian or Ubuntu: tests/run.sh
-# Installs what is missing, builds the release binary, runs every test.
+# All tests with one command, as root on Debian or Ubuntu: tests/run.sh [ARGUMENTS OF cargo test]
+# Installs what is missing, builds the release binary, runs every test, or those that the arguments name.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -16,8 +16,12 @@ fi
 . tests/packages.sh
 
 engine=
+beside=()
+said=$(mktemp -d)
 clean_up() {
+    if [ ${#beside[@]} -gt 0 ]; then kill "${beside[@]}" 2>/dev/null && wait "${beside[@]}" || true; fi
     if [ -n "$engine" ]; then kill "$engine" && wait "$engine" || true; fi
+    rm -rf "$said"
     remove_policy
 }
 trap clean_up EXIT
@@ -75,6 +79,46 @@ if ! docker info >/dev/null 2>&1; then
     done
 fi
 
-cargo build --release --locked </dev/null
-tests/cross-build.sh </dev/null
-cargo test --locked "$@" </dev/null
+# Both release binaries at once: the link of each keeps one core only.
+tests/cross-build.sh --target "$target" </dev/null
+
+case "$*" in
+'' | --no-fail-fast) ;;
+*)
+    cargo test --locked "$@" </dev/null
+    exit
+    ;;
+esac
+
+# The programs that mostly wait, for an engine, for servers, for a lock's limits, run beside the others, so that no core
+# is idle: each list is a lane, whose programs run one after another. What a lane says comes after the rest, in one piece.
+lanes=(
+    "docker"
+    "chaos fastapi herd lock_dialogue lock_lifetime lock_places lock_proxies lock_servers postgres_versions"
+)
+
+cargo test --locked --no-run </dev/null
+
+others=(--bins)
+for file in tests/*.rs tests/*/main.rs; do
+    name=${file#tests/}
+    name=${name%/main.rs}
+    name=${name%.rs}
+    [[ " ${lanes[*]} " == *" $name "* ]] || others+=(--test "$name")
+done
+for lane in "${!lanes[@]}"; do
+    echo "beside the others, and shown after them: ${lanes[lane]}"
+    # A job in the background ignores SIGINT and SIGQUIT, and so would everything that its tests start.
+    # shellcheck disable=SC2086 # a list of words
+    env --default-signal=INT,QUIT cargo test --locked "$@" $(printf -- '--test %s ' ${lanes[lane]}) \
+        >"$said/$lane" 2>&1 </dev/null &
+    beside+=($!)
+done
+status=0
+cargo test --locked "$@" "${others[@]}" </dev/null || status=$?
+for lane in "${!lanes[@]}"; do
+    wait "${beside[0]}" || status=$?
+    beside=("${beside[@]:1}")
+    cat "$said/$lane"
+done
+exit "$status"

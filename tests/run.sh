@@ -16,10 +16,10 @@ fi
 . tests/packages.sh
 
 engine=
-beside=()
+lanes=()
 said=$(mktemp -d)
 clean_up() {
-    if [ ${#beside[@]} -gt 0 ]; then kill "${beside[@]}" 2>/dev/null && wait "${beside[@]}" || true; fi
+    if [ ${#lanes[@]} -gt 0 ]; then kill "${lanes[@]}" 2>/dev/null && wait "${lanes[@]}" || true; fi
     if [ -n "$engine" ]; then kill "$engine" && wait "$engine" || true; fi
     rm -rf "$said"
     remove_policy
@@ -90,35 +90,40 @@ case "$*" in
     ;;
 esac
 
-# The programs that mostly wait, for an engine, for servers, for a lock's limits, run beside the others, so that no core
-# is idle: each list is a lane, whose programs run one after another. What a lane says comes after the rest, in one piece.
-lanes=(
-    "docker"
-    "chaos fastapi herd lock_dialogue lock_lifetime lock_places lock_proxies lock_servers postgres_versions"
-)
+# What mostly waits, for an engine, for servers, for a lock's limits, runs beside the others, so that no core is idle.
+# Each list is a lane, whose programs run one after another; what they say is shown after the rest, in one piece.
+engines=(docker)
+waiting=(chaos fastapi herd lock_dialogue lock_lifetime lock_places lock_proxies lock_servers postgres_versions)
 
-cargo test --locked --no-run </dev/null
+# beside PROGRAM...: starts a lane.
+beside() {
+    local file=$said/${#lanes[@]} tests
+    read -ra tests <<<"$(printf -- '--test %s ' "$@")"
+    cargo test --locked --no-run "${tests[@]}" </dev/null
+    echo "beside the others, and shown after them: $*"
+    # A job in the background ignores SIGINT and SIGQUIT, and so would everything that its tests start.
+    env --default-signal=INT,QUIT cargo test --locked "${arguments[@]}" "${tests[@]}" >"$file" 2>&1 </dev/null &
+    lanes+=($!)
+    # From now on it does not need cargo's lock, which the next build holds.
+    until grep -q Running "$file" || ! kill -0 $! 2>/dev/null; do sleep 0.1; done
+}
 
+arguments=("$@")
+beside "${engines[@]}"
+nice cargo test --locked --no-run </dev/null
+beside "${waiting[@]}"
 others=(--bins)
 for file in tests/*.rs tests/*/main.rs; do
     name=${file#tests/}
     name=${name%/main.rs}
     name=${name%.rs}
-    [[ " ${lanes[*]} " == *" $name "* ]] || others+=(--test "$name")
-done
-for lane in "${!lanes[@]}"; do
-    echo "beside the others, and shown after them: ${lanes[lane]}"
-    # A job in the background ignores SIGINT and SIGQUIT, and so would everything that its tests start.
-    # shellcheck disable=SC2086 # a list of words
-    env --default-signal=INT,QUIT cargo test --locked "$@" $(printf -- '--test %s ' ${lanes[lane]}) \
-        >"$said/$lane" 2>&1 </dev/null &
-    beside+=($!)
+    [[ " ${engines[*]} ${waiting[*]} " == *" $name "* ]] || others+=(--test "$name")
 done
 status=0
 cargo test --locked "$@" "${others[@]}" </dev/null || status=$?
 for lane in "${!lanes[@]}"; do
-    wait "${beside[0]}" || status=$?
-    beside=("${beside[@]:1}")
+    wait "${lanes[lane]}" || status=$?
     cat "$said/$lane"
 done
+lanes=()
 exit "$status"

@@ -39,6 +39,16 @@ fn default_port_is_the_port_when_there_is_none() {
 }
 
 #[test]
+fn a_port_that_is_none_is_refused_where_there_is_a_default_for_it() {
+    for bad in ["80a", "0", "65536", "-1", "+80", " 80", "$PORT", "8000 "] {
+        with(&["--default-port", "8000"], &[("PORT", bad)], &["true"])
+            .refused()
+            .assert_stderr_contains(&format!("PORT='{bad}' is not a port (1-65535)"));
+    }
+    with(&["--default-port", "x"], &[("PORT", "1")], &["true"]).refused();
+}
+
+#[test]
 fn a_port_that_nobody_asked_about_is_left_alone() {
     with(&[], &[("PORT", "80a")], &["sh", "-c", "echo $PORT"])
         .exits(0)
@@ -65,6 +75,25 @@ fn defaults_fill_what_is_unset_or_empty_in_the_order_given() {
     .exits(0)
     .assert_stdout("one|one-two|three=3|given\n")
     .assert_stderr("");
+    let port = ["--default", "D=${PORT}", "--default-port", "80"];
+    with(&port, &[], &["sh", "-c", "echo $D"])
+        .exits(0)
+        .assert_stdout("80\n");
+    for bad in ["A", "=x", "1A=x", "A B=x", "A=${UNSET}"] {
+        with(&["--default", bad], &[], &["true"]).refused();
+    }
+}
+
+#[test]
+fn defaults_from_the_environment_are_a_line_each_and_those_of_the_command_line_replace_them() {
+    let environment = [("PORTERO_DEFAULT", "A=1\nB=two words")];
+    let script = ["sh", "-c", "echo \"$A|$B|$C\""];
+    with(&[], &environment, &script)
+        .exits(0)
+        .assert_stdout("1|two words|\n");
+    with(&["--default", "C=3"], &environment, &script)
+        .exits(0)
+        .assert_stdout("||3\n");
 }
 
 #[test]

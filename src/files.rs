@@ -41,7 +41,7 @@ pub fn content(path: &Path) -> Result<Vec<u8>, String> {
         Ok((bytes, _)) => Ok(bytes),
         Err(error) => Err(format!(
             "can't read {}: {}",
-            path.display(),
+            wording::named(path),
             wording::error(&error)
         )),
     }

@@ -28,8 +28,8 @@ const LINE: usize = 198;
 /// The longest name of a target in that line, in bytes: the reason must not fall off its end.
 const NAME: usize = 90;
 
-/// How much later than its deadline a check is ended that is stuck where no deadline reaches: in reading a file.
-const GRACE: Duration = Duration::from_millis(200);
+/// How much later than its deadline a check is suspected that is stuck where no deadline reaches: in reading a file.
+const GRACE: Duration = Duration::from_millis(50);
 
 /// How long a reader may take to make room for the line.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -40,8 +40,8 @@ const CRASHED: &str = "a probe crashed";
 /// The default of `--timeout`.
 const LIMIT: Duration = Duration::from_millis(2500);
 
-/// Ends the process when `limit` and a little more has passed since it `started`, whatever it is doing then; `None` is
-/// no limit.
+/// Ends the process 200 ms after `limit` since it `started`, or later where it had no processor then, whatever it is
+/// doing; `None` is no limit.
 ///
 /// # Errors
 /// That no timer can be set: without one the check may hang.

@@ -15,6 +15,7 @@ use crate::exit::{Exit, Failure};
 use crate::redaction::without_secrets;
 use crate::sys;
 use crate::sys::signal_names;
+use crate::wording::characters::is_unseen;
 use crate::wording::{day, printable};
 
 /// How a line looks.
@@ -217,14 +218,16 @@ fn rfc3339(time: Duration) -> String {
     )
 }
 
-/// As RFC 8259 section 7 asks.
+/// As RFC 8259 section 7 asks, and with the number of what nobody sees: a viewer would take it from the string.
 fn escape(text: &str, line: &mut String) {
     for c in text.chars() {
         match c {
             '"' => line.push_str("\\\""),
             '\\' => line.push_str("\\\\"),
-            c if c.is_control() => {
-                let _ = write!(line, "\\u{:04x}", u32::from(c));
+            c if is_unseen(c) => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    let _ = write!(line, "\\u{unit:04x}");
+                }
             }
             c => line.push(c),
         }
@@ -246,8 +249,9 @@ mod tests {
             members: ",\"limit_ms\":5".into(),
             has_step: false,
         };
-        let line = json(Level::Error, nasty, Some("wait"), &data);
-        let expected = r#","level":"error","message":"a \"quoted\"\u000aback\\slash\u0007","step":"wait","limit_ms":5}"#;
+        let nasty = format!("{nasty}\u{202e}\u{2028}\u{e0041}");
+        let line = json(Level::Error, &nasty, Some("wait"), &data);
+        let expected = r#","level":"error","message":"a \"quoted\"\u000aback\\slash\u0007\u202e\u2028\udb40\udc41","step":"wait","limit_ms":5}"#;
         assert!(line.ends_with(&format!("{expected}\n")), "{line}");
     }
 

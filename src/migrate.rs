@@ -131,9 +131,7 @@ fn run_all(
     let commands: Vec<_> = plan.commands.iter().flatten().collect();
     let count = commands.len();
     for (i, command) in commands.into_iter().enumerate() {
-        let name = command
-            .first()
-            .map_or_else(String::new, |name| name.display().to_string());
+        let name = command.first().map(wording::named).unwrap_or_default();
         let image = program::image(command, environment.clone())?;
         if let Some(lock) = lock {
             interruptible(map, lock.ask(Request::IsHeld))?;

@@ -95,6 +95,15 @@ pub fn shortened(text: &str, limit: usize) -> String {
     format!("{}{ELLIPSIS}", &text[..end])
 }
 
+/// The longest name or value from outside that a message shows, in bytes: no path of a program that exists is longer
+/// than 4,096, and what is behind these tells nobody more.
+const LONGEST: usize = 300;
+
+/// A name from outside as a message shows it without quotes: a program, a path, a variable, a target.
+pub fn named(name: impl AsRef<OsStr>) -> String {
+    shortened(&name.as_ref().to_string_lossy(), LONGEST)
+}
+
 /// A byte order mark.
 const MARK: char = '\u{feff}';
 
@@ -112,11 +121,12 @@ pub fn unseen(text: &str) -> &'static str {
 /// A value from outside as a message shows it, in quotes: without secrets, with what nobody sees escaped, and with
 /// a word about what nobody sees in an editor.
 pub fn shown(value: impl AsRef<OsStr>) -> String {
-    let text = without_secrets(&value.as_ref().to_string_lossy());
+    let whole = without_secrets(&value.as_ref().to_string_lossy());
+    let text = shortened(&whole, LONGEST);
     if !text.contains(is_unseen) {
-        return format!("'{text}'");
+        return format!("'{text}'{}", unseen(&whole));
     }
-    format!("{text:?}{}", unseen(&text))
+    format!("{text:?}{}", unseen(&whole))
 }
 
 /// The day of a time in seconds since 1970, UTC, as ISO 8601 writes it.

@@ -1,5 +1,5 @@
-//! Line ends of Windows, white space and byte order marks in every variable and every list that portero reads: what an
-//! editor, an `.env` file or a here-document has left there.
+//! Line ends of Windows, white space, quotes and byte order marks in every variable and every list that portero reads:
+//! what an editor, an `.env` file or a here-document has left there; and names of any length.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
 
@@ -159,6 +159,150 @@ fn line_ends_of_windows_do_no_harm_in_any_list_of_the_command_line() {
             .filter(|other| (other.ended, &other.stdout) != (plain.ended, &plain.stdout));
         others.map(|other| format!("{plain}{other}")).collect()
     });
+}
+
+/// The lists that split at white space.
+const WORDS: [&str; 8] = [
+    "PORTERO_SECRET",
+    "PORTERO_CHOWN",
+    "PORTERO_KEEP_CAP",
+    "PORTERO_WAIT",
+    "PORTERO_ONLY_FOR",
+    "PORTERO_MAP_SIGNAL",
+    "PORTERO_MAP_EXIT",
+    "PORTERO_HEALTH_TARGET",
+];
+
+#[test]
+fn quotes_around_an_item_are_none_of_it_in_every_list_that_splits_at_white_space() {
+    over_all(|mode, name, items| {
+        if !WORDS.contains(&name) {
+            return Vec::new();
+        }
+        let quoted = format!("\"{}\"\t'{}'\n", items[0], items[1]);
+        let [plain, others @ ..] = [
+            items.join(" "),
+            quoted,
+            format!("'{}' {}", items[0], items[1]),
+        ]
+        .map(|value| dry_run(mode, |run| run.env(name, value)));
+        plain.assert_exit(0);
+        let others = others
+            .iter()
+            .filter(|other| (&other.stdout, &other.stderr) != (&plain.stdout, &plain.stderr));
+        others.map(|other| format!("{plain}{other}")).collect()
+    });
+}
+
+#[test]
+fn white_space_in_quotes_splits_no_path_and_no_target() {
+    let lists = [
+        (
+            "--chown",
+            "'/srv/my data' \"/it's\" /o'clock",
+            ["/srv/my data", "/it's", "/o'clock"],
+        ),
+        (
+            "--wait",
+            "\"file:///my data\" tcp://b:2 file:///o'clock",
+            ["file:///my data", "b:2", "file:///o'clock"],
+        ),
+    ];
+    for (option, list, items) in lists {
+        let variable = format!("PORTERO_{}", &option[2..].to_ascii_uppercase());
+        let runs = [
+            dry_run(&[option, list, "--dry-run", "--", "true"], |run| run),
+            dry_run(&["--dry-run", "--", "true"], |run| run.env(variable, list)),
+        ];
+        for finished in runs {
+            for item in items {
+                let line = format!("\n{}: {item}", &option[2..]);
+                assert!(
+                    finished.stdout.contains(&line),
+                    "{item} is missing{finished}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_name_of_any_length_makes_no_long_line() {
+    let long = "x".repeat(100_000);
+    let (path, variable) = (format!("/{long}"), format!("PORTERO_{long}"));
+    let (file, url) = (
+        format!("file://{path}"),
+        format!("http://127.0.0.1:1{}", &path[..60_000]),
+    );
+    let (secret, default) = (format!("{long}\r"), format!("{long}=1"));
+    let lines: &[&[&str]] = &[
+        &["--", &long],
+        &["--", &path],
+        &["--exec", "--", &path],
+        &["migrate", "--no-lock", "--", &long],
+        &["--no-lock", "--migrate", &long, "--", "true"],
+        &[
+            "--no-lock",
+            "--migrate",
+            "true",
+            "--only-for",
+            "y",
+            "--",
+            &long,
+        ],
+        &["wait", "--wait-timeout", "10ms", &file],
+        &["wait", "--wait-timeout", "10ms", &url],
+        &["wait", &long],
+        &["wait", "--ca-cert", &path, "https://127.0.0.1:1"],
+        &["--database", &long, "--", "true"],
+        &["--user", &long, "--", "true"],
+        &["--user", "1:1", "--chown", &path, "--", "true"],
+        &["--user", "1:1", "--keep-cap", &long, "--", "true"],
+        &["--default-port", &secret, "--", "true"],
+        &["--default", &long, "--", "true"],
+        &[
+            "--default",
+            &default,
+            "--migrate",
+            "${y}",
+            "--no-lock",
+            "--",
+            &long,
+        ],
+        &["--map-signal", &long, "--", "true"],
+        &["--map-exit", &long, "--", "true"],
+        &["--skip", &long, "--", "true"],
+        &["--log-level", &long, "--", "true"],
+        &["--wait-timeout", &long, "--", "true"],
+        &[&format!("--{long}"), "--", "true"],
+        &["--secret", &long, "--", "true"],
+    ];
+    let mut wrong = Vec::new();
+    for line in lines {
+        for format in ["text", "json"] {
+            let finished = Run::portero()
+                .env("PORTERO_LOG_FORMAT", format)
+                .env(&variable, "1")
+                .env("X", "1")
+                .args(*line)
+                .finish();
+            let longest = finished
+                .stderr
+                .lines()
+                .map(str::len)
+                .max()
+                .unwrap_or_default();
+            if longest > 1500 || finished.stderr.is_empty() {
+                let line: Vec<_> = line
+                    .iter()
+                    .map(|word| &word[..word.len().min(30)])
+                    .collect();
+                let head = finished.stderr.get(..200).unwrap_or_default();
+                wrong.push(format!("{line:?}: {longest} bytes, {head}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]

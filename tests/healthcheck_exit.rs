@@ -267,3 +267,23 @@ fn no_bytes_in_arguments_and_variables_end_it_otherwise() {
         assert!(finished.stderr.len() <= 200, "{finished}");
     }
 }
+
+#[test]
+fn a_check_that_had_no_processor_at_its_limit_still_says_who_did_not_answer() {
+    let server = Server::silent();
+    let url = format!("http://{}/up", server.address());
+    let check = Run::portero()
+        .args(["healthcheck", "--timeout", "500ms", &url])
+        .start();
+    let asked = poll_until(DEADLINE, || (server.connections() > 0).then_some(()));
+    assert!(asked.is_some(), "it never asked{check}");
+    check.signal(Signal::SIGSTOP);
+    let rang = poll_until(DEADLINE, || {
+        let pending = u64::from_str_radix(&check.status_field("ShdPnd"), 16).unwrap();
+        (pending >> (libc::SIGALRM - 1) & 1 == 1).then_some(())
+    });
+    assert!(rang.is_some(), "its alarm never rang{check}");
+    check.signal(Signal::SIGCONT);
+    let finished = check.exits(1);
+    finished.assert_stderr_contains("/up: no answer within 500ms");
+}

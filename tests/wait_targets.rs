@@ -210,3 +210,46 @@ fn without_a_user_anywhere_the_remedy_is_said_at_once() {
         .assert_one_error_line();
     assert!(start.elapsed() < Duration::from_secs(20), "it waited");
 }
+
+#[test]
+fn commas_between_targets_are_refused_and_those_between_hosts_are_not() {
+    let lists = [
+        "http://127.0.0.1:1/a,http://127.0.0.1:1/b",
+        "http://127.0.0.1:1,https://127.0.0.1:1",
+        "file:///proc,file:///dev",
+        "file:///proc,tcp://127.0.0.1:1",
+        "unix:///a,unix:///b",
+        "tcp://127.0.0.1:1,tcp://127.0.0.1:2",
+        "postgres://app@127.0.0.1:1/x,postgres://app@127.0.0.1:1/y",
+        "postgres://app@a/x,postgresql+asyncpg://app@a/y",
+        "redis://127.0.0.1:1/0,redis://127.0.0.1:2/0",
+        "http+unix:///a.sock:/x,http+unix:///b.sock:/x",
+    ];
+    for list in lists {
+        let runs = [
+            Run::portero().args(["wait", "--dry-run", list]),
+            Run::portero().args(["--dry-run", "--wait", list, "--", "true"]),
+            Run::portero()
+                .args(["wait", "--dry-run", "URL"])
+                .env("URL", list),
+        ];
+        for run in runs {
+            run.exits(125)
+                .assert_one_error_line()
+                .assert_stderr_contains("write white space there, as in 'http://a http://b'");
+        }
+        let check = Run::portero().args(["healthcheck", list]).exits(1);
+        check.assert_stderr_contains("write white space there");
+    }
+    let one = [
+        "postgres://app@a,b/x",
+        "postgres://app@a:1,b:2/x?options=-c%20a=b,c",
+        "redis://a,b:2/0",
+        "http://a/x?next=b,http://c",
+        "http://a/x,y",
+        "file:///a,b",
+    ];
+    for target in one {
+        Run::portero().args(["wait", "--dry-run", target]).exits(0);
+    }
+}

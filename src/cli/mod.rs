@@ -8,6 +8,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use mode::Mode;
 
 use crate::exit::Failure;
+use crate::wording::named;
 
 pub mod mode;
 mod options;
@@ -233,6 +234,7 @@ fn usage_failure(mode: Mode, error: &clap::Error) -> Failure {
         }
         _ => "",
     };
+    let argument = &*named(argument);
     let what = match error.kind() {
         ErrorKind::UnknownArgument if argument == "--signal-child-only" => {
             return Failure::failed(format!("option '{argument}' is gone: {CHILD_ONLY_IS_GONE}"));

@@ -9,7 +9,7 @@ use std::sync::Once;
 
 use crate::accounts::User;
 use crate::database::url::PostgresUrl;
-use crate::files;
+use crate::{files, wording};
 
 /// A wait tries many times and says it once.
 static PASSED_OVER: Once = Once::new();
@@ -54,7 +54,7 @@ fn read(file: &Path) -> Option<String> {
     let (bytes, metadata) = files::read(file).ok()?;
     if metadata.mode() & 0o077 != 0 {
         PASSED_OVER.call_once(|| {
-            let file = file.display();
+            let file = wording::named(file);
             log::warn!("the password file {file} is passed over: group or others have access to it (chmod 0600)");
         });
         return None;

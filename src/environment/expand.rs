@@ -7,6 +7,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use crate::environment::Environment;
+use crate::wording::named;
 
 /// An expanded text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,7 +118,7 @@ impl<'a> Reference<'a> {
             Otherwise::Error => {
                 let value = environment
                     .get(name)
-                    .ok_or_else(|| format!("the variable {name} is not set"))?;
+                    .ok_or_else(|| format!("the variable {} is not set", named(name)))?;
                 Ok(value.as_bytes())
             }
             Otherwise::Default(default) => {
@@ -125,7 +126,9 @@ impl<'a> Reference<'a> {
             }
             Otherwise::Message(message) => match environment.given(name) {
                 Some(value) => Ok(value.as_bytes()),
-                None if message.is_empty() => Err(format!("the variable {name} is not set")),
+                None if message.is_empty() => {
+                    Err(format!("the variable {} is not set", named(name)))
+                }
                 None => Err(format!("{name}: {}", String::from_utf8_lossy(message))),
             },
         }

@@ -23,6 +23,7 @@ use nix::unistd::{Gid, Uid, fchownat};
 
 use crate::identity::chown::failure::{errno, explained};
 use crate::sys::files::{Status, file_time, next_names, status};
+use crate::wording::named;
 
 mod failure;
 mod path;
@@ -51,7 +52,7 @@ pub fn change_owner(path: &Path, owner: Owner) -> Result<(), String> {
     let start = Instant::now();
     let mut walk = Walk {
         owner,
-        mount: mount(&top, &found).map_err(|error| explained(path.display(), errno(&error)))?,
+        mount: mount(&top, &found).map_err(|error| explained(named(path), errno(&error)))?,
         links_are_safe: links_are_safe(),
         started: file_time().map_err(|error| format!("can't tell the time: {error}"))?,
         names: Vec::with_capacity(BUFFER),
@@ -62,11 +63,11 @@ pub fn change_owner(path: &Path, owner: Owner) -> Result<(), String> {
         linked: 0,
     };
     if found.is_directory() {
-        let top = readable(&top, c".").map_err(|errno| explained(path.display(), errno))?;
+        let top = readable(&top, c".").map_err(|errno| explained(named(path), errno))?;
         walk.tree(top)?;
     } else {
         walk.seen = 1;
-        walk.change_one(&top, &found, path.display())?;
+        walk.change_one(&top, &found, named(path))?;
     }
     walk.report(path, start);
     Ok(())
@@ -254,7 +255,7 @@ impl Walk {
     }
 
     fn report(&self, path: &Path, start: Instant) {
-        let (path, took) = (path.display(), start.elapsed().as_secs_f64());
+        let (path, took) = (named(path), start.elapsed().as_secs_f64());
         let Owner { uid, gid } = self.owner;
         let (given, seen, linked) = (self.given, self.seen, self.linked);
         let level = if given == 0 {
@@ -319,7 +320,7 @@ struct Where<'a>(&'a OwnedFd, Option<&'a CStr>);
 impl Display for Where<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match std::fs::read_link(format!("/proc/self/fd/{}", self.0.as_raw_fd())) {
-            Ok(path) => write!(f, "{}", path.display())?,
+            Ok(path) => f.write_str(&named(path))?,
             Err(_) => f.write_str("a directory in it")?,
         }
         match self.1 {

@@ -24,6 +24,7 @@ use crate::net::tls::settings::{
     OwnFiles, SslMode, TlsSettings, TrustedRoots, VERSIONS, Verification,
 };
 use crate::net::tls::trust::{Names, Trust};
+use crate::wording;
 
 /// A wait tries many times and says it once.
 static PASSED_OVER: Once = Once::new();
@@ -89,7 +90,7 @@ impl TlsSettings {
             PASSED_OVER.call_once(|| {
                 log::warn!(
                     "{} (sslcert) is passed over: there is no sslkey",
-                    certificate.display()
+                    wording::named(certificate)
                 );
             });
             return Ok(None);

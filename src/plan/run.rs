@@ -15,7 +15,7 @@ use crate::plan::supervision::supervision;
 use crate::plan::wait::{WAITED, WaitPlan};
 use crate::settings::{HEALTH_TARGETS, Settings};
 use crate::supervise::{Supervision, stops};
-use crate::wording::shown;
+use crate::wording::{named, shown};
 
 /// What `portero COMMAND` does.
 #[derive(Clone, Debug)]
@@ -240,6 +240,7 @@ fn warnings(settings: &Settings<'_>, command: &[OsString]) -> Result<Vec<String>
         if name == "PORTERO_SIGNAL_CHILD_ONLY" {
             warnings.push(format!("{name} is gone: {CHILD_ONLY_IS_GONE}"));
         } else if !is_known_variable(&name) {
+            let name = named(&*name);
             warnings.push(format!("{name} is not a variable of portero's: a typo?"));
         }
     }

@@ -20,6 +20,7 @@ pub(super) use crate::net::address::Host;
 use crate::net::address::{HostError, absolute, socket_path};
 pub(super) use crate::probe::target::redis::{RedisUrl, Server};
 use crate::redaction::without_secrets;
+use crate::wording::named;
 
 /// What is said of a target that nothing here can read.
 const KINDS: &str = "is not a target: it takes a postgres://, http://, https://, http+unix://, redis://, tcp://, unix:// or file:// URL, \
@@ -65,7 +66,8 @@ impl Target {
                 kind,
             });
         };
-        let value = env.given(name).ok_or_else(|| {
+        let (value, name) = (env.given(name), named(name));
+        let value = value.ok_or_else(|| {
             Failure::failed(format!(
                 "target {name}: the variable {name} is unset or empty (were it a host, it would need its port: {name}:PORT)"
             ))
@@ -81,7 +83,7 @@ impl Target {
             Failure::failed(format!("target {name}: {what}{why}"))
         })?;
         Ok(Self {
-            variable: Some(name.to_owned()),
+            variable: Some(name),
             kind,
         })
     }
@@ -148,9 +150,10 @@ impl Target {
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = named(self.kind.to_string());
         match &self.variable {
-            Some(name) => write!(f, "{name} ({})", self.kind),
-            None => self.kind.fmt(f),
+            Some(name) => write!(f, "{name} ({kind})"),
+            None => f.write_str(&kind),
         }
     }
 }
@@ -179,6 +182,16 @@ impl TargetKind {
     /// The error continues `target NAME: ` or `the value of this variable `, and quotes nothing of the text unless it
     /// is `typed`.
     fn parse(text: &OsStr, env: &Environment, typed: bool) -> Result<Self, String> {
+        let parsed = Self::parse_one(text, env, typed);
+        if is_list(text) && parsed.as_ref().err().is_none_or(|why| why != KINDS) {
+            return Err(
+                "is several targets with commas between them: write white space there, as in 'http://a http://b'".into(),
+            );
+        }
+        parsed
+    }
+
+    fn parse_one(text: &OsStr, env: &Environment, typed: bool) -> Result<Self, String> {
         // Paths first: they alone need not be UTF-8.
         if let Some(path) = text.as_bytes().strip_prefix(b"file://") {
             return Ok(Self::File(absolute(path, "file")?));
@@ -237,6 +250,19 @@ fn port_alone(why: &str, rest: &str, typed: bool) -> String {
     }
 }
 
+/// Whether it is `http://a,http://b`, which would be one target with an odd path. The hosts of one URL stand behind one
+/// scheme, and what comes behind a `?` may hold URLs of its own.
+fn is_list(text: &OsStr) -> bool {
+    let text = text.to_string_lossy();
+    let before_query = text.split(['?', '#']).next().unwrap_or_default();
+    before_query.contains("://")
+        && before_query.split(',').skip(1).any(|item| {
+            let scheme = item.split_once("://").map_or("", |(scheme, _)| scheme);
+            let of_schemes = |b: u8| b.is_ascii_alphanumeric() || b"+-.:".contains(&b);
+            !scheme.is_empty() && scheme.bytes().all(of_schemes)
+        })
+}
+
 /// What is said of `localhost:8000/health`.
 fn lacks_scheme(text: &str, typed: bool) -> Option<String> {
     let (authority, _) = text.split_once('/')?;
@@ -276,7 +302,7 @@ fn presentable(text: &OsStr) -> String {
     };
     if is_presentable(text) {
         // Before a part is taken off: half a secret is one still.
-        return format!("{:?}", without_strange_port(&without_secrets(text)));
+        return format!("{:?}", named(without_strange_port(&without_secrets(text))));
     }
     match text.split_once("://") {
         Some((scheme, _))

@@ -10,7 +10,7 @@ use std::path::Path;
 use crate::environment::{Environment, c_string, expand};
 use crate::exit::{Exit, Failure};
 use crate::sys::{ExecError, Image};
-use crate::wording::shown;
+use crate::wording::{named, shown};
 
 /// Where commands are looked for when PATH is unset (`execvp(3)`).
 const DEFAULT_PATH: &[u8] = b"/usr/local/bin:/bin:/usr/bin";
@@ -76,13 +76,14 @@ pub fn failure(image: &Image, error: ExecError) -> Failure {
     let name = if name.as_bytes().iter().any(u8::is_ascii_control) {
         shown(&name)
     } else {
-        name.display().to_string()
+        named(&name)
     };
     let candidate = image
         .candidates
         .get(error.candidate.unwrap_or_default())
         .map_or(&[][..], |path| path.as_bytes());
     let path = Path::new(OsStr::from_bytes(candidate));
+    let tried = named(path);
     match error.errno {
         errno if error.candidate.is_none() && errno != libc::ENOENT => Failure::failed(format!(
             "no process for {name}: {}: the limit on processes (ulimit -u, the pids cgroup) or on memory is reached",
@@ -91,7 +92,7 @@ pub fn failure(image: &Image, error: ExecError) -> Failure {
         libc::ENOENT | libc::ENOTDIR => match missing_interpreter(image) {
             Some((path, interpreter)) => cannot(&format!(
                 "{}: its interpreter {interpreter} does not exist in this image",
-                path.display()
+                named(path)
             )),
             None if is_path => Failure::new(Exit::NotFound, format!("{name}: not found{hints}")),
             None => Failure::new(
@@ -99,15 +100,13 @@ pub fn failure(image: &Image, error: ExecError) -> Failure {
                 format!("{name}: not found in any directory of PATH{hints}"),
             ),
         },
-        libc::EACCES => cannot(&format!("{}: {}", path.display(), why_refused(path))),
-        libc::ENOEXEC => cannot(&format!("{}: {}", path.display(), why_no_program(path))),
+        libc::EACCES => cannot(&format!("{tried}: {}", why_refused(path))),
+        libc::ENOEXEC => cannot(&format!("{tried}: {}", why_no_program(path))),
         libc::EPERM => cannot(&format!(
-            "{}: operation not permitted: a file capability that the emptied bounding set forbids? Keep it by --keep-cap, or see --allow-new-privileges",
-            path.display()
+            "{tried}: operation not permitted: a file capability that the emptied bounding set forbids? Keep it by --keep-cap, or see --allow-new-privileges"
         )),
         errno => cannot(&format!(
-            "{}: {}",
-            path.display(),
+            "{tried}: {}",
             nix::errno::Errno::from_raw(errno).desc()
         )),
     }
@@ -203,7 +202,7 @@ fn why_refused(path: &Path) -> String {
         return format!(
             "permission denied: this user (uid {}) may not enter {}",
             nix::unistd::Uid::effective(),
-            closed.display()
+            named(closed)
         );
     }
     match path.metadata() {

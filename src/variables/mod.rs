@@ -90,7 +90,10 @@ fn default_port(settings: &Settings<'_>, resolved: &mut Resolved) -> Result<(), 
 fn default(settings: &Settings<'_>, resolved: &mut Resolved, item: &OsStr) -> Result<(), Failure> {
     let equals = item.as_bytes().iter().position(|byte| *byte == b'=');
     let equals = equals.ok_or_else(|| match item.to_str().filter(|item| is_name(item)) {
-        Some(name) => settings.invalid(Opt::Default, &format!("'{name}' is not NAME=VALUE")),
+        Some(name) => settings.invalid(
+            Opt::Default,
+            &format!("{} is not NAME=VALUE", wording::shown(name)),
+        ),
         // It is not shown: it may be a value that lost its name.
         None => settings.invalid(Opt::Default, "an item is not NAME=VALUE"),
     })?;
@@ -103,8 +106,9 @@ fn default(settings: &Settings<'_>, resolved: &mut Resolved, item: &OsStr) -> Re
         return Ok(());
     }
     let value = expand(value, &resolved.environment);
-    let value =
-        value.map_err(|error| settings.invalid(Opt::Default, &format!("{name}: {error}")))?;
+    let value = value.map_err(|error| {
+        settings.invalid(Opt::Default, &format!("{}: {error}", wording::named(name)))
+    })?;
     resolved.environment.set(name, value.text);
     resolved.set.push(name.into());
     Ok(())

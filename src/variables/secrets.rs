@@ -7,8 +7,8 @@ use std::path::Path;
 use crate::environment::Environment;
 use crate::environment::resolved::Resolved;
 use crate::exit::Failure;
-use crate::files;
 use crate::supervise::helper;
+use crate::{files, wording};
 
 /// Makes each of `names` the content of the file that `NAME_FILE` names, less one trailing newline, where that is set.
 /// The files are read by a helper process, as they may lie on a mount that is dead.
@@ -71,7 +71,7 @@ fn read_all(mut environment: Environment, names: &[String]) -> Result<Vec<u8>, S
             ));
         }
         let value = read_one(name, Path::new(&path)).map_err(|error| {
-            let path = path.display();
+            let path = wording::named(&path);
             format!("can't read the secret {name} from {path} ({file_variable}): {error}")
         })?;
         for part in [name.as_bytes(), b"=", &value, b"\0"] {

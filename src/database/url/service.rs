@@ -20,7 +20,7 @@ pub(super) fn look_up(name: &str, env: &Environment) -> Result<Vec<(String, Stri
             Ok((bytes, _)) => String::from_utf8_lossy(&bytes).into_owned(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => {
-                let (file, why) = (file.display(), wording::error(&error));
+                let (file, why) = (wording::named(file), wording::error(&error));
                 return Err(format!("can't read the service file {file}: {why}"));
             }
         };

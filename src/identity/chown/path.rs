@@ -10,6 +10,7 @@ use nix::sys::stat::Mode;
 
 use crate::identity::chown::failure::{errno, explained};
 use crate::sys::files::{Status, status};
+use crate::wording::named;
 
 /// As many as the kernel follows (`path_resolution(7)`).
 const MAX_SYMLINKS: u32 = 40;
@@ -21,7 +22,7 @@ const MAX_SYMLINKS: u32 = 40;
 /// # Errors
 /// One line: PATH does not exist, is a symlink or the root, or leads through a symlink of somebody else's.
 pub fn open(path: &Path) -> Result<(OwnedFd, Status), String> {
-    let shown = path.display();
+    let shown = named(path);
     let fail = |errno: Errno| match errno {
         Errno::ENOENT | Errno::ENOTDIR => format!(
             "{shown} does not exist: make it in the Dockerfile (RUN mkdir -p {shown}), or mount a volume there"
@@ -49,7 +50,7 @@ pub fn open(path: &Path) -> Result<(OwnedFd, Status), String> {
         if place.uid != 0 || place.mode & 0o022 != 0 || symlinks > MAX_SYMLINKS {
             return Err(format!(
                 "{shown} leads through the symlink '{}', which others than root could have put there: name the real path",
-                name.display()
+                named(&name)
             ));
         }
         let target = readlinkat(&next, c"").map_err(fail)?;

@@ -9,8 +9,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
 
-use crate::files;
 use crate::net::tls::certificate::Certificate;
+use crate::{files, wording};
 
 /// What is sent to a server that asks for a certificate.
 ///
@@ -48,14 +48,17 @@ pub(super) fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, 
         .filter(|der| Certificate::parse(der).is_some())
         .collect();
     if certificates.is_empty() {
-        return Err(format!("{} has no certificate in PEM", file.display()));
+        return Err(format!(
+            "{} has no certificate in PEM",
+            wording::named(file)
+        ));
     }
     Ok(certificates)
 }
 
 fn signing_key(file: &Path) -> Result<Arc<dyn SigningKey>, String> {
     let bytes = files::content(file)?;
-    let file = file.display();
+    let file = wording::named(file);
     let Ok(key) = PrivateKeyDer::from_pem_slice(&bytes) else {
         let encrypted = bytes.windows(9).any(|word| word == b"ENCRYPTED");
         return Err(if encrypted {

@@ -18,17 +18,28 @@
 //! | `net` | deadlines, addresses, names, connections, TLS |
 //! | `cli` | what was typed |
 //! | `logger`, `files`, `accounts`, `procfs`, `wording`, `redaction`, `exit` | lines, files, passwd, /proc, words, codes |
+//! | `features` | what this build has, and how what it lacks is refused |
 //! | `sys` | the only unsafe code |
 #![cfg_attr(not(test), no_main)]
 #![cfg_attr(fuzzing, allow(dead_code, missing_docs))]
+// What a smaller build leaves unused, the full one uses.
+#![cfg_attr(
+    not(all(feature = "postgres", feature = "tls", feature = "redis")),
+    allow(dead_code, unused_imports)
+)]
 
 mod accounts;
 mod cli;
+#[cfg(feature = "postgres")]
+mod database;
+#[cfg(not(feature = "postgres"))]
+#[path = "database/absent.rs"]
 mod database;
 mod environment;
 mod exit;
+mod features;
 mod files;
-#[cfg(any(test, fuzzing))]
+#[cfg(all(any(test, fuzzing), feature = "postgres", feature = "redis"))]
 #[path = "../tests/fuzz/targets.rs"]
 mod fuzz;
 mod healthcheck;

@@ -370,4 +370,5 @@ fn what_to_check(target: &Target, reason: &str) -> &'static str {
 }
 
 #[cfg(test)]
+#[cfg(all(feature = "postgres", feature = "redis"))]
 mod tests;

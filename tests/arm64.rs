@@ -28,8 +28,9 @@ fn portero(arguments: &[&str]) -> Run {
 
 #[test]
 fn it_starts() {
-    let version = format!("portero {}\n", env!("CARGO_PKG_VERSION"));
-    portero(&["--version"]).exits(0).assert_stdout(&version);
+    portero(&["--version"])
+        .exits(0)
+        .assert_stdout(common::VERSION);
 }
 
 #[test]

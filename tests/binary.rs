@@ -27,11 +27,10 @@ fn it_is_no_larger_than_2_46_mb() {
 
 #[test]
 fn it_runs() {
-    let version = format!("portero {}\n", env!("CARGO_PKG_VERSION"));
     Run::program(portero_release())
         .arg("--version")
         .exits(0)
-        .assert_stdout(&version);
+        .assert_stdout(common::VERSION);
     Run::program(portero_release())
         .args(["--", "sh", "-c", "exit 7"])
         .pid1()

@@ -128,11 +128,10 @@ fn the_help_tells_the_exit_codes() {
 
 #[test]
 fn the_version_is_that_of_the_package() {
-    let expected = format!("portero {}\n", env!("CARGO_PKG_VERSION"));
     Run::portero()
         .arg("--version")
         .exits(0)
-        .assert_stdout(&expected)
+        .assert_stdout(common::VERSION)
         .assert_stderr("");
 }
 

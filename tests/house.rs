@@ -31,6 +31,7 @@ const ROOMS: [&[&str]; 14] = [
         "wording",
         "redaction",
         "exit",
+        "features",
         "sys",
     ],
 ];

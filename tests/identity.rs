@@ -495,7 +495,7 @@ fn without_etc_proc_and_dev_a_numeric_user_is_enough() {
     };
     chroot("1234:2345")
         .assert_exit(0)
-        .assert_stdout(&format!("portero {}\n", env!("CARGO_PKG_VERSION")))
+        .assert_stdout(common::VERSION)
         .assert_stderr("");
     for spec in ["app", "1234", "1234:app", "root"] {
         chroot(spec).assert_exit(125).assert_one_error_line();

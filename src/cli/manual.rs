@@ -126,7 +126,7 @@ fn render() -> String {
          .PP\nEach option can be set by its variable, too; the command line wins, and an empty variable counts as not \
          given. Durations: 250ms, 5s, 2m, 1h, 1m30s, a bare number of seconds, or none.\n\
          .SH OPTIONS",
-        plain(TARGET_HELP)
+        plain(&target_help())
     );
     options(&mut page);
     page.push_str(".SH EXIT STATUS\n");

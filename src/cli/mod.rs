@@ -9,6 +9,7 @@ use mode::Mode;
 
 use crate::exit::Failure;
 use crate::wording::named;
+use crate::features::{self, Feature};
 
 pub mod mode;
 mod options;
@@ -18,7 +19,17 @@ pub use crate::cli::options::{OPTIONS, Opt, OptionSpec};
 pub use crate::cli::values::{Split, ValueKind};
 
 const OPERANDS: &str = "operands";
-const TARGET_HELP: &str = "postgres://…, http(s)://…, http+unix:///socket:/path, tcp://host:port, host:port, unix:///path, redis(s)://…, file:///path, or the NAME of a variable that holds one";
+const TARGET_FORMS: [(&str, Option<Feature>); 9] = [
+    ("postgres://…", Some(Feature::Postgres)),
+    ("http://…", None),
+    ("https://…", Some(Feature::Tls)),
+    ("http+unix:///socket:/path", None),
+    ("redis://…", Some(Feature::Redis)),
+    ("tcp://host:port", None),
+    ("host:port", None),
+    ("unix:///path", None),
+    ("file:///path", None),
+];
 
 /// What to do about the option that was the default's opposite once.
 pub const CHILD_ONLY_IS_GONE: &str = "signals go to COMMAND alone by default now: leave it out (--signal-group is for its whole process group)";
@@ -100,10 +111,15 @@ pub fn parse(arguments: &[OsString]) -> Result<Asked, Failure> {
                 let error = help.err().unwrap_or(error);
                 Ok(Asked::Print(error.to_string()))
             }
-            ErrorKind::DisplayVersion => Ok(Asked::Print(error.to_string())),
+            ErrorKind::DisplayVersion => Ok(Asked::Print(version(mode))),
             _ => Err(usage_failure(mode, &error)),
         },
     }
+}
+
+fn version(mode: Mode) -> String {
+    let number = env!("CARGO_PKG_VERSION");
+    format!("{} {number} ({})\n", mode.name(), features::built())
 }
 
 /// What a shell makes of `--wait "$UNSET"` is no wait: it must not pass as one. COMMAND's arguments are its own.
@@ -174,7 +190,8 @@ fn take(matches: &mut ArgMatches, option: &OptionSpec) -> Vec<OsString> {
 
 /// The options that `mode` takes.
 pub fn options_of(mode: Mode) -> impl Iterator<Item = &'static OptionSpec> {
-    OPTIONS.iter().filter(move |option| option.is_of(mode))
+    let built = OPTIONS.iter().filter(|option| option.lacking().is_none());
+    built.filter(move |option| option.is_of(mode))
 }
 
 /// Whether help texts are made: nobody reads them unless they are asked for, and they cost half of what clap does.
@@ -239,6 +256,9 @@ fn usage_failure(mode: Mode, error: &clap::Error) -> Failure {
         ErrorKind::UnknownArgument if argument == "--signal-child-only" => {
             return Failure::failed(format!("option '{argument}' is gone: {CHILD_ONLY_IS_GONE}"));
         }
+        ErrorKind::UnknownArgument if let Some(why) = lacking(argument) => {
+            return Failure::failed(format!("option '{argument}': {why}"));
+        }
         ErrorKind::UnknownArgument => {
             let hint = match mode {
                 Mode::Run | Mode::Migrate => "; if it is COMMAND's, -- is missing before COMMAND",
@@ -257,6 +277,13 @@ fn usage_failure(mode: Mode, error: &clap::Error) -> Failure {
     Failure::failed(format!("{what} (see '{} --help')", mode.name()))
 }
 
+/// Why this build does not know an option that others have.
+fn lacking(argument: &str) -> Option<String> {
+    let mut options = OPTIONS.iter();
+    let option = options.find(|option| option.typed_name() == argument)?;
+    option.lacking()
+}
+
 fn option_part(argument: &str) -> &str {
     argument.split(['=', ' ']).next().unwrap_or_default()
 }
@@ -266,12 +293,26 @@ pub fn is_own_variable(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(b"PORTERO_")
 }
 
+/// How targets are spelled, of those that this build has.
+fn target_help() -> String {
+    let forms = TARGET_FORMS.iter();
+    let built = forms.filter(|(_, needs)| needs.is_none_or(Feature::is_built));
+    let forms: Vec<_> = built.map(|(form, _)| *form).collect();
+    format!(
+        "{}, or the NAME of a variable that holds one",
+        forms.join(", ")
+    )
+}
+
 /// What follows the options.
 fn operand(mode: Mode) -> Arg {
     let (name, help) = match mode {
-        Mode::Run => ("COMMAND", "What to run and supervise, with its arguments"),
-        Mode::Migrate => ("COMMAND", "The migration, with its arguments"),
-        Mode::Wait | Mode::Healthcheck => ("TARGET", TARGET_HELP),
+        Mode::Run => (
+            "COMMAND",
+            "What to run and supervise, with its arguments".to_owned(),
+        ),
+        Mode::Migrate => ("COMMAND", "The migration, with its arguments".to_owned()),
+        Mode::Wait | Mode::Healthcheck => ("TARGET", target_help()),
     };
     let arg = Arg::new(OPERANDS)
         .value_name(name)
@@ -282,6 +323,8 @@ fn operand(mode: Mode) -> Arg {
 }
 
 #[cfg(test)]
+#[cfg(all(feature = "postgres", feature = "redis"))]
 mod manual;
 #[cfg(test)]
+#[cfg(all(feature = "postgres", feature = "redis"))]
 mod tests;

@@ -2,6 +2,8 @@
 
 use std::ffi::OsString;
 
+use crate::features::Feature;
+
 /// The subcommand, by the very first argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -55,6 +57,9 @@ impl Mode {
             }
             Self::Wait => {
                 "Wait until every TARGET is ready, then exit 0. Without a TARGET: for PORTERO_WAIT and PORTERO_DATABASE"
+            }
+            Self::Migrate if !Feature::Postgres.is_built() => {
+                "Run COMMAND, or PORTERO_MIGRATE, with --no-lock: this build has no Postgres to hold the lock"
             }
             Self::Migrate => {
                 "Run COMMAND, or PORTERO_MIGRATE, while holding the database's migration lock"

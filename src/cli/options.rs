@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use crate::cli::mode::Mode;
 use crate::cli::values::{Split, ValueKind};
+use crate::features::Feature;
 
 /// An option, as an index into `OPTIONS`.
 #[allow(missing_docs)]
@@ -77,6 +78,8 @@ pub struct OptionSpec {
     pub help: &'static str,
     /// Which commands take it, and under which heading.
     section: Section,
+    /// What a build without this feature lacks it for.
+    needs: Option<Feature>,
     /// Whether a stage gets its variable: not of what is done before, nor of what concerns COMMAND alone.
     pub is_for_stages: bool,
 }
@@ -98,6 +101,11 @@ enum Section {
 }
 
 impl OptionSpec {
+    /// Why this build does not take it.
+    pub fn lacking(&self) -> Option<String> {
+        self.needs?.required().err()
+    }
+
     /// Whether `mode` takes it.
     pub fn is_of(&self, mode: Mode) -> bool {
         match self.section {
@@ -204,12 +212,21 @@ const fn row(
         default: "",
         help,
         section,
+        needs: None,
         is_for_stages: true,
     }
 }
 
 const fn defaults(default: &'static str, row: OptionSpec) -> OptionSpec {
     OptionSpec { default, ..row }
+}
+
+/// What a build without `feature` lacks.
+const fn needs(feature: Feature, row: OptionSpec) -> OptionSpec {
+    OptionSpec {
+        needs: Some(feature),
+        ..row
+    }
 }
 
 /// Done before the stages, or COMMAND's alone.
@@ -259,24 +276,25 @@ pub const OPTIONS: &[OptionSpec] = &[
         "The limit of the wait, for all targets together")),
     defaults("1s", row(Opt::WaitMaxInterval, "wait-max-interval", Value, "D", Section::Dependencies,
         "The longest pause between two tries")),
-    row(Opt::CaCert, "ca-cert", Value, "FILE", Section::Dependencies,
-        "Verify the certificates of https and rediss targets against FILE, not the system's roots"),
-    row(Opt::Insecure, "insecure", Switch, "", Section::Dependencies,
-        "Do not verify the certificates of https and rediss targets"),
+    needs(Feature::Tls, row(Opt::CaCert, "ca-cert", Value, "FILE", Section::Dependencies,
+        "Verify the certificates of https and rediss targets against FILE, not the system's roots")),
+    needs(Feature::Tls, row(Opt::Insecure, "insecure", Switch, "", Section::Dependencies,
+        "Do not verify the certificates of https and rediss targets")),
     not_for_stages(row(Opt::OnlyFor, "only-for", List(Words), "NAMES", Section::Steps,
         "Wait and migrate only when COMMAND's file name is one of these")),
     not_for_stages(row(Opt::Skip, "skip", List(Commas), "STEPS", Section::Steps,
         "Skip wait, migrate or both, this time")),
     row(Opt::Migrate, "migrate", List(Commands), "COMMANDS", Section::Migrations,
         "Run this before COMMAND, under the migration lock; 'a && b' works, a shell is never started; repeatable"),
-    row(Opt::MigrateOnce, "migrate-once", Value, "VERSION", Section::Migrations,
-        "Skip the migrations when VERSION, unique to each build, already migrated this database"),
-    defaults("portero.migrations", row(Opt::MigrateTable, "migrate-table", Value, "NAME", Section::Migrations,
-        "Where --migrate-once records: SCHEMA.TABLE")),
-    defaults("portero", row(Opt::LockName, "lock-name", Value, "NAME", Section::Migrations,
-        "Which lock")),
-    defaults("10m", row(Opt::LockTimeout, "lock-timeout", Value, "D", Section::Migrations,
-        "How long to wait for other replicas")),
+    needs(Feature::Postgres, row(Opt::MigrateOnce, "migrate-once", Value, "VERSION", Section::Migrations,
+        "Skip the migrations when VERSION, unique to each build, already migrated this database")),
+    needs(Feature::Postgres, defaults("portero.migrations", row(
+        Opt::MigrateTable, "migrate-table", Value, "NAME", Section::Migrations,
+        "Where --migrate-once records: SCHEMA.TABLE"))),
+    needs(Feature::Postgres, defaults("portero", row(Opt::LockName, "lock-name", Value, "NAME", Section::Migrations,
+        "Which lock"))),
+    needs(Feature::Postgres, defaults("10m", row(Opt::LockTimeout, "lock-timeout", Value, "D", Section::Migrations,
+        "How long to wait for other replicas"))),
     row(Opt::NoLock, "no-lock", Switch, "", Section::Migrations,
         "Run the migrations without the lock"),
     row(Opt::SignalGroup, "signal-group", Switch, "", Section::Stopping,
@@ -307,10 +325,10 @@ pub const OPTIONS: &[OptionSpec] = &[
         "A header of the request; Host changes the header alone; repeatable"),
     row(Opt::Contains, "contains", Value, "TEXT", Section::Health,
         "The first 64 KiB of the body must contain TEXT"),
-    row(Opt::HealthCaCert, "ca-cert", Value, "FILE", Section::Health,
-        "Verify certificates against FILE; without it loopback and unix sockets are not verified"),
-    row(Opt::HealthInsecure, "insecure", Switch, "", Section::Health,
-        "Do not verify certificates"),
+    needs(Feature::Tls, row(Opt::HealthCaCert, "ca-cert", Value, "FILE", Section::Health,
+        "Verify certificates against FILE; without it loopback and unix sockets are not verified")),
+    needs(Feature::Tls, row(Opt::HealthInsecure, "insecure", Switch, "", Section::Health,
+        "Do not verify certificates")),
     row(Opt::Live, "live", Switch, "", Section::Health,
         "Healthy also while portero itself is still waiting or migrating"),
     defaults("info", row(Opt::LogLevel, "log-level", Value, "LEVEL", Section::Output,

@@ -6,6 +6,7 @@
 mod keywords;
 mod methods;
 mod names;
+mod scheme;
 pub mod service;
 mod syntax;
 #[cfg(test)]
@@ -143,7 +144,7 @@ impl PostgresUrl {
 
     /// Whether a text means to be a database URL: by its scheme, in any dialect.
     pub fn is_meant_by(text: &str) -> bool {
-        syntax::is_postgres(text)
+        scheme::is_postgres(text)
     }
 
     /// Whether TLS may come up at all: it is not spoken on unix sockets.

@@ -6,4 +6,10 @@ pub mod link;
 pub mod readiness;
 pub mod resolver;
 pub mod stream;
+#[cfg(feature = "tls")]
 pub mod tls;
+#[cfg(not(feature = "tls"))]
+#[path = "tls/absent.rs"]
+pub mod tls;
+pub mod verification;
+pub mod wire;

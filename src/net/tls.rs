@@ -7,6 +7,7 @@ pub mod certificate;
 mod identity;
 mod refusals;
 mod rsa;
+mod session;
 pub mod settings;
 #[cfg(test)]
 mod tests;
@@ -20,11 +21,11 @@ use rustls::{ClientConfig, SupportedProtocolVersion};
 
 pub use crate::net::tls::binding::end_point;
 pub use crate::net::tls::refusals::explain;
-use crate::net::tls::settings::{
-    OwnFiles, SslMode, TlsSettings, TrustedRoots, VERSIONS, Verification,
-};
+pub use crate::net::tls::session::{Config, Session, refusal};
+use crate::net::tls::settings::{SslMode, TlsSettings, TrustedRoots, VERSIONS};
 use crate::net::tls::trust::{Names, Trust};
 use crate::wording;
+use crate::net::verification::{OwnFiles, Verification};
 
 /// A wait tries many times and says it once.
 static PASSED_OVER: Once = Once::new();
@@ -113,7 +114,7 @@ pub fn client_config(
     verification: &Verification,
     own: &OwnFiles,
     verify: bool,
-) -> Result<ClientConfig, String> {
+) -> Result<Config, String> {
     let roots = verification.ca_cert.clone().or_else(|| own.roots.clone());
     let roots = roots.map_or(TrustedRoots::System, TrustedRoots::File);
     let roots = (verify && !verification.insecure).then_some(roots);
@@ -133,6 +134,7 @@ pub fn client_config(
         identity,
         VERSIONS,
     )
+    .map(Arc::new)
 }
 
 fn build(

@@ -7,6 +7,7 @@ use crate::cli::Opt;
 use crate::cli::mode::Mode;
 use crate::database::once::{MigrateOnce, Table};
 use crate::exit::Failure;
+use crate::features::Feature;
 use crate::plan::command::command;
 use crate::plan::supervision::supervision;
 use crate::plan::wait::{WaitPlan, database};
@@ -56,6 +57,9 @@ impl MigratePlan {
         let unguarded = settings.switch(Opt::NoLock)?;
         let database = database(settings)?.filter(|_| !unguarded);
         if database.is_none() && !unguarded {
+            let lacking = Feature::Postgres.required();
+            lacking
+                .map_err(|why| settings.invalid(Opt::Migrate, &format!("{why}, or --no-lock")))?;
             return Err(settings.invalid(
                 Opt::Migrate,
                 "needs --database for its lock, or --no-lock to run without one",

@@ -11,6 +11,7 @@ mod run;
 mod stage;
 mod supervision;
 #[cfg(test)]
+#[cfg(all(feature = "postgres", feature = "redis"))]
 mod tests;
 mod wait;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::cli::Opt;
 use crate::exit::Failure;
 use crate::net::address;
-use crate::net::tls::settings::Verification;
+use crate::net::verification::Verification;
 use crate::plan::wait::verification;
 use crate::probe::question::{Expectation, StatusSet};
 use crate::probe::target::Target;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::cli::Opt;
 use crate::exit::Failure;
-use crate::net::tls::settings::Verification;
+use crate::net::verification::Verification;
 use crate::probe::target::Target;
 use crate::settings::Settings;
 

@@ -1,8 +1,10 @@
 //! A probe is one question to one target: are you ready? `healthcheck` asks once, `wait` asks until its limit.
 
 pub mod http;
-pub mod postgres;
+#[cfg(feature = "postgres")]
+mod postgres;
 pub mod question;
+#[cfg(feature = "redis")]
 mod redis;
 pub mod target;
 
@@ -16,11 +18,11 @@ use crate::probe::target::{Target, TargetKind};
 pub fn ask(target: &Target, question: &Question, deadline: Deadline) -> Readiness {
     match &target.kind {
         TargetKind::Postgres(url) => match deadline.remaining() {
-            Some(left) => postgres::ask(url, left),
+            Some(left) => url.ask(left),
             None => deadline.missed(),
         },
         TargetKind::Http(url) => http::ask(url, question, deadline),
-        TargetKind::Redis(url) => redis::ask(url, question, deadline),
+        TargetKind::Redis(url) => url.ask(question, deadline),
         TargetKind::Tcp(host) => ready_when(stream::tcp(host, deadline)),
         TargetKind::Unix(path) => ready_when(stream::unix(path, deadline)),
         TargetKind::File(path) => stream::file(path),

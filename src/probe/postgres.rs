@@ -21,33 +21,35 @@ const APPLICATION_NAME: &str = "portero";
 /// How long the end of the connection may take.
 const GOODBYE: Duration = Duration::from_millis(100);
 
-/// Asks once. `timeout` bounds all of it: name lookup, connecting, TLS, login and query.
-pub fn ask(url: &PostgresUrl, timeout: Duration) -> Readiness {
-    let runtime = match runtime() {
-        Ok(runtime) => runtime,
-        Err(reason) => return Readiness::NotYet(reason),
-    };
-    let readiness = runtime.block_on(async {
-        match tokio::time::timeout(timeout, select_one(url, timeout)).await {
-            Ok(Ok(())) => Readiness::Ready("SELECT 1".into()),
-            Ok(Err(Trouble::NotYet(reason))) => Readiness::NotYet(reason),
-            Ok(Err(Trouble::Refused(reason))) => Readiness::Refused(reason),
-            Err(_) => Readiness::NotYet("no answer in time (ETIMEDOUT)".into()),
-        }
-    });
-    // A name lookup may still sit in its thread; it must not hold up the answer.
-    runtime.shutdown_background();
-    readiness
-}
+impl PostgresUrl {
+    /// Asks once. `timeout` bounds all of it: name lookup, connecting, TLS, login and query.
+    pub fn ask(&self, timeout: Duration) -> Readiness {
+        let runtime = match runtime() {
+            Ok(runtime) => runtime,
+            Err(reason) => return Readiness::NotYet(reason),
+        };
+        let readiness = runtime.block_on(async {
+            match tokio::time::timeout(timeout, select_one(self, timeout)).await {
+                Ok(Ok(())) => Readiness::Ready("SELECT 1".into()),
+                Ok(Err(Trouble::NotYet(reason))) => Readiness::NotYet(reason),
+                Ok(Err(Trouble::Refused(reason))) => Readiness::Refused(reason),
+                Err(_) => Readiness::NotYet("no answer in time (ETIMEDOUT)".into()),
+            }
+        });
+        // A name lookup may still sit in its thread; it must not hold up the answer.
+        runtime.shutdown_background();
+        readiness
+    }
 
-/// Reads what the URL names, so that what no waiting can change is known before any wait.
-///
-/// # Errors
-/// A certificate that can't be read or parsed, with its name and errno; no user to log in as; a socket's path that is
-/// too long.
-pub fn check_files(url: &PostgresUrl) -> Result<(), String> {
-    check_sockets(url)?;
-    Connector::new(url, APPLICATION_NAME).map(drop)
+    /// Reads what the URL names, so that what no waiting can change is known before any wait.
+    ///
+    /// # Errors
+    /// A certificate that can't be read or parsed, with its name and errno; no user to log in as; a socket's path that is
+    /// too long.
+    pub fn check_files(&self) -> Result<(), String> {
+        check_sockets(self)?;
+        Connector::new(self, APPLICATION_NAME).map(drop)
+    }
 }
 
 async fn select_one(url: &PostgresUrl, limit: Duration) -> Result<(), Trouble> {

@@ -2,27 +2,25 @@
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
-use rustls::ClientConfig;
 use ureq::http::{HeaderName, HeaderValue, Method, Request};
 
 use crate::exit::Failure;
-use crate::net::tls;
-use crate::net::tls::settings::{OwnFiles, Verification};
-use crate::probe::postgres;
-use crate::probe::target::{HttpUrl, RedisUrl, Target, TargetKind};
+use crate::net::tls::{self, Config};
+use crate::net::verification::{OwnFiles, Verification};
+use crate::probe::target::{HttpUrl, Target, TargetKind};
 use crate::wording::shown;
 
 /// What is asked of targets besides being there: which HTTP answer is wanted, and whose certificates are good.
 #[derive(Debug)]
 pub struct Question {
     pub(super) expectation: Expectation,
-    verification: Verification,
+    pub(super) verification: Verification,
     /// Whether a server on a loopback address is believed without a CA to verify it by.
-    trust_loopback: bool,
-    verifying: OnceLock<Result<Arc<ClientConfig>, String>>,
-    trusting: OnceLock<Result<Arc<ClientConfig>, String>>,
+    pub(super) trust_loopback: bool,
+    verifying: OnceLock<Result<Config, String>>,
+    trusting: OnceLock<Result<Config, String>>,
 }
 
 impl Question {
@@ -57,8 +55,8 @@ impl Question {
             _ => false,
         };
         let checked = match &target.kind {
-            TargetKind::Postgres(url) => postgres::check_files(url),
-            TargetKind::Redis(url) if url.tls => self.redis_tls(None, url).map(|_| ()),
+            TargetKind::Postgres(url) => url.check_files(),
+            TargetKind::Redis(url) => url.check_files(self),
             // Roots of the system are not asked for where a loopback address may do without them.
             _ if needs_roots && (self.verification.ca_cert.is_some() || !self.trust_loopback) => {
                 self.tls(None, true).map(|_| ())
@@ -70,11 +68,7 @@ impl Question {
 
     /// The TLS configuration for a server at `peer`, whose URL leaves it at verifying or does not; made at most once of
     /// each kind.
-    pub(super) fn tls(
-        &self,
-        peer: Option<IpAddr>,
-        verify: bool,
-    ) -> Result<Arc<ClientConfig>, String> {
+    pub(super) fn tls(&self, peer: Option<IpAddr>, verify: bool) -> Result<Config, String> {
         let verify = verify && !self.verification.insecure && !self.is_believed(peer);
         let cell = if verify {
             &self.verifying
@@ -82,31 +76,14 @@ impl Question {
             &self.trusting
         };
         let own = OwnFiles::default();
-        cell.get_or_init(|| tls::client_config(&self.verification, &own, verify).map(Arc::new))
+        cell.get_or_init(|| tls::client_config(&self.verification, &own, verify))
             .clone()
     }
 
     /// Whether nobody can sit between, and no CA is given to verify by.
-    fn is_believed(&self, peer: Option<IpAddr>) -> bool {
+    pub(super) fn is_believed(&self, peer: Option<IpAddr>) -> bool {
         let loopback = peer.is_some_and(|address| address.to_canonical().is_loopback());
         self.trust_loopback && loopback && self.verification.ca_cert.is_none()
-    }
-
-    /// The same for Redis, whose URL may name files of its own. `--ca-cert` goes before all that the URL says.
-    pub(super) fn redis_tls(
-        &self,
-        peer: Option<IpAddr>,
-        url: &RedisUrl,
-    ) -> Result<Arc<ClientConfig>, String> {
-        let verify = url.verify || self.verification.ca_cert.is_some();
-        if url.files == OwnFiles::default() {
-            // Roots of the system are not asked for where a loopback address may do without them.
-            let early =
-                peer.is_none() && self.trust_loopback && self.verification.ca_cert.is_none();
-            return self.tls(peer, verify && !early);
-        }
-        let believed = url.files.roots.is_none() && self.is_believed(peer);
-        tls::client_config(&self.verification, &url.files, verify && !believed).map(Arc::new)
     }
 }
 

@@ -4,36 +4,67 @@
 //! array of strings, and each of the answers here is one line.
 
 use std::io::{self, ErrorKind};
+use std::net::IpAddr;
 
 use crate::net::address::Host;
 use crate::net::deadline::Deadline;
 use crate::net::link::{self, Link, TLS_ALERT};
 use crate::net::readiness::Readiness;
 use crate::net::stream;
+use crate::net::tls::{self, Config};
+use crate::net::verification::OwnFiles;
 use crate::probe::question::Question;
-use crate::probe::target::{RedisUrl, Server};
+use crate::probe::target::RedisUrl;
+use crate::probe::target::redis::Server;
 use crate::{redaction, wording};
 
 /// The longest answer that is read, in bytes: an error of Redis' own has a few hundred.
 const ANSWER_LIMIT: usize = 4096;
 
-/// Logs in where the URL has a password, and asks once: each of its servers, until one is ready. What says no says more
-/// than what does not answer.
-pub fn ask(url: &RedisUrl, question: &Question, deadline: Deadline) -> Readiness {
-    let mut said: Option<Readiness> = None;
-    if let Some(password) = &url.password {
-        redaction::hide_password(password, &url.to_string());
-    }
-    for (index, server) in url.servers.iter().enumerate() {
-        let share = deadline.share(url.servers.len() - index);
-        let Err(why) = ping(url, server, question, share) else {
-            return Readiness::Ready("PONG".to_owned());
-        };
-        if !matches!(said, Some(Readiness::Refused(_))) {
-            said = Some(of_server(why, url, server));
+impl RedisUrl {
+    /// Logs in where the URL has a password, and asks once: each of its servers, until one is ready. What says no says more
+    /// than what does not answer.
+    pub fn ask(&self, question: &Question, deadline: Deadline) -> Readiness {
+        let mut said: Option<Readiness> = None;
+        if let Some(password) = &self.password {
+            redaction::hide_password(password, &self.to_string());
         }
+        for (index, server) in self.servers.iter().enumerate() {
+            let share = deadline.share(self.servers.len() - index);
+            let Err(why) = ping(self, server, question, share) else {
+                return Readiness::Ready("PONG".to_owned());
+            };
+            if !matches!(said, Some(Readiness::Refused(_))) {
+                said = Some(of_server(why, self, server));
+            }
+        }
+        said.unwrap_or_else(|| deadline.missed())
     }
-    said.unwrap_or_else(|| deadline.missed())
+
+    /// Reads the files that TLS takes, before anything is asked.
+    ///
+    /// # Errors
+    /// A certificate or key that can't be read.
+    pub fn check_files(&self, question: &Question) -> Result<(), String> {
+        if !self.tls {
+            return Ok(());
+        }
+        self.config(None, question).map(drop)
+    }
+
+    /// The TLS configuration for a server at `peer`, by files that the URL may name. `--ca-cert` goes before all that the
+    /// URL says.
+    fn config(&self, peer: Option<IpAddr>, question: &Question) -> Result<Config, String> {
+        let own_ca = question.verification.ca_cert.is_some();
+        let verify = self.verify || own_ca;
+        if self.files == OwnFiles::default() {
+            // Roots of the system are not asked for where a loopback address may do without them.
+            let early = peer.is_none() && question.trust_loopback && !own_ca;
+            return question.tls(peer, verify && !early);
+        }
+        let believed = self.files.roots.is_none() && question.is_believed(peer);
+        tls::client_config(&question.verification, &self.files, verify && !believed)
+    }
 }
 
 /// Names the server where there are several.
@@ -94,7 +125,7 @@ fn connect(
         return Ok(Link::tcp(tcp, deadline));
     }
     let peer = tcp.peer_addr().ok().map(|address| address.ip());
-    let config = question.redis_tls(peer, url).map_err(Readiness::Refused)?;
+    let config = url.config(peer, question).map_err(Readiness::Refused)?;
     Link::tls(tcp, &host.name, config, deadline, "redis://").map_err(|why| {
         // A Redis without TLS takes the handshake for the beginning of a command, and waits for the rest.
         if deadline.remaining().is_none() {

@@ -1,6 +1,10 @@
 //! The one grammar of targets, for `--wait`, `wait` and `healthcheck`.
 
 mod http;
+#[cfg(feature = "redis")]
+pub(super) mod redis;
+#[cfg(not(feature = "redis"))]
+#[path = "target/redis/absent.rs"]
 mod redis;
 
 use std::ffi::OsStr;
@@ -16,9 +20,10 @@ use crate::database::url::PostgresUrl;
 use crate::environment::Environment;
 use crate::environment::expand::{self, is_name};
 use crate::exit::Failure;
+use crate::features::Feature;
 pub(super) use crate::net::address::Host;
 use crate::net::address::{HostError, absolute, socket_path};
-pub(super) use crate::probe::target::redis::{RedisUrl, Server};
+pub(super) use crate::probe::target::redis::RedisUrl;
 use crate::redaction::without_secrets;
 use crate::wording::named;
 
@@ -222,13 +227,20 @@ impl TargetKind {
         let scheme = scheme.to_ascii_lowercase();
         match scheme.as_str() {
             "http" => HttpUrl::parse(rest, false).map(Self::Http),
-            "https" => HttpUrl::parse(rest, true).map(Self::Http),
+            "https" => {
+                Feature::Tls.required()?;
+                HttpUrl::parse(rest, true).map(Self::Http)
+            }
             "http+unix" => HttpUrl::parse_socket(rest).map(Self::Http),
             "tcp" => Host::parse(rest.strip_suffix('/').unwrap_or(rest), None)
                 .map(Self::Tcp)
                 .map_err(String::from),
             "redis" | "valkey" => RedisUrl::parse(rest, false).map(Self::Redis),
-            "rediss" | "valkeys" => RedisUrl::parse(rest, true).map(Self::Redis),
+            "rediss" | "valkeys" => {
+                let url = RedisUrl::parse(rest, true)?;
+                Feature::Tls.required()?;
+                Ok(Self::Redis(url))
+            }
             "redis+unix" | "redis+socket" => RedisUrl::parse_socket(rest).map(Self::Redis),
             "grpc" | "grpcs" => Err(port_alone("gRPC is asked by its port alone", rest, typed)),
             "mongodb+srv" => Err(port_alone(
@@ -337,6 +349,8 @@ fn is_presentable(text: &str) -> bool {
 }
 
 #[cfg(test)]
+#[cfg(all(feature = "postgres", feature = "redis"))]
 mod properties;
 #[cfg(test)]
+#[cfg(all(feature = "postgres", feature = "redis"))]
 mod tests;

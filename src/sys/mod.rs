@@ -23,6 +23,8 @@ mod process;
 pub mod signal_names;
 mod signals;
 mod spawn;
+#[cfg(not(any(test, fuzzing)))]
+mod unwinder;
 
 pub use children::{Children, kill, next_change};
 pub use descriptors::duplicate;

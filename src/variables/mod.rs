@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 pub mod needed;
 mod secrets;
 
-use crate::cli::Opt;
+use crate::cli::{OPTIONS, Opt};
 use crate::environment::expand::{expand, is_name};
 use crate::environment::resolved::Resolved;
 use crate::exit::Failure;
@@ -45,6 +45,7 @@ pub(super) fn resolve_parts(
         environment: settings.environment.clone(),
         ..Resolved::default()
     };
+    refuse_lacking(settings)?;
     secrets::read(&mut resolved, secrets, stops)?;
     redaction::hide(&resolved.secrets);
     if port {
@@ -54,6 +55,19 @@ pub(super) fn resolve_parts(
         default(settings, &mut resolved, item)?;
     }
     Ok(resolved)
+}
+
+/// A variable of an option that this build lacks is no typo, and must not be passed over.
+fn refuse_lacking(settings: &Settings<'_>) -> Result<(), Failure> {
+    let options = OPTIONS.iter();
+    for option in options.filter(|option| option.is_of(settings.typed.mode)) {
+        if let Some(why) = option.lacking()
+            && settings.is_given(option.opt)
+        {
+            return Err(settings.invalid(option.opt, &why));
+        }
+    }
+    Ok(())
 }
 
 /// PORT is validated wherever it came from: a platform that does not expand `$PORT` is a well-known crash loop.

@@ -39,6 +39,13 @@ pub use server::Server;
 pub use table::{rows, words};
 pub use terminal::Terminal;
 
+/// What `--version` says.
+pub const VERSION: &str = concat!(
+    "portero ",
+    env!("CARGO_PKG_VERSION"),
+    " (postgres, tls, redis)\n"
+);
+
 /// How long anything may take on a slow, shared machine before a test calls it a failure.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 

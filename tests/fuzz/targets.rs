@@ -22,7 +22,7 @@ use crate::exit::Failure;
 use crate::identity::user;
 use crate::net::deadline::Deadline;
 use crate::net::readiness::Readiness;
-use crate::net::tls::settings::Verification;
+use crate::net::verification::Verification;
 use crate::plan::{MigratePlan, ProbePlan, RunPlan, WaitPlan};
 use crate::probe;
 use crate::probe::question::{Expectation, Question, StatusSet};

@@ -1,4 +1,4 @@
-//! What is said of TLS: by a database's URL, by redis-py's parameters, by portero's options.
+//! What a database's URL says of TLS.
 
 use std::path::PathBuf;
 
@@ -55,17 +55,6 @@ pub struct TlsSettings {
     pub home: Option<PathBuf>,
 }
 
-/// The files that redis-py's parameters name (`ssl_ca_certs`, `ssl_certfile`, `ssl_keyfile`).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct OwnFiles {
-    /// Whom to trust.
-    pub roots: Option<PathBuf>,
-    /// The client's certificates.
-    pub certificate: Option<PathBuf>,
-    /// Its key; None is in the same file.
-    pub key: Option<PathBuf>,
-}
-
 /// What is spoken by default: TLS 1.2 and 1.3.
 pub const VERSIONS: &[&SupportedProtocolVersion] = rustls::ALL_VERSIONS;
 
@@ -74,12 +63,3 @@ pub const TLS12: &[&SupportedProtocolVersion] = &[&rustls::version::TLS12];
 
 /// TLS 1.3 alone.
 pub const TLS13: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
-
-/// How certificates of `https` and `rediss` targets are verified.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Verification {
-    /// A file of PEM certificates to trust instead of the system's roots.
-    pub ca_cert: Option<PathBuf>,
-    /// Do not verify at all.
-    pub insecure: bool,
-}

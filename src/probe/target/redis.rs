@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use percent_encoding::percent_decode_str;
 
 use crate::net::address::{Host, socket_path};
-use crate::net::tls::settings::OwnFiles;
+use crate::net::verification::OwnFiles;
 
 /// The port where a URL has none (IANA, "redis").
 const PORT: u16 = 6379;

@@ -1,5 +1,6 @@
 use super::*;
 use crate::exit::Exit;
+use crate::probe::target::redis::Server;
 use crate::table::rows;
 
 fn env() -> Environment {

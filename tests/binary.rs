@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{Run, portero_release, tool};
+use common::{Run, portero_minimal, portero_release, tool};
 
 #[test]
 fn it_is_static() {
@@ -19,10 +19,12 @@ fn it_is_static() {
 }
 
 #[test]
-fn it_is_no_larger_than_2_46_mb() {
-    let size = std::fs::metadata(portero_release()).unwrap().len();
-    assert!(size <= 2_460_000, "{size} bytes");
-    assert!(size > 100_000, "{size} bytes: that can't be all of it");
+fn it_is_no_larger_than_2_3_mb_and_750_kb_without_features() {
+    for (path, most) in [(portero_release(), 2_300_000), (portero_minimal(), 750_000)] {
+        let size = std::fs::metadata(&path).unwrap().len();
+        assert!(size <= most, "{}: {size} bytes", path.display());
+        assert!(size > 100_000, "{size} bytes: that can't be all of it");
+    }
 }
 
 #[test]

@@ -204,13 +204,7 @@ fn usage_errors_exit_1_with_one_line() {
 fn each_option_of_the_request_does_what_it_says() {
     let server = Server::http(418, "all is well");
     let url = format!("http://{}/", server.address());
-    let table: [(&[&str], bool, &str); 7] = [
-        // Plain http needs no CA.
-        (
-            &["--ca-cert", "/nonexistent/ca.pem", "--status", "418"],
-            true,
-            "GET / ",
-        ),
+    let table: [(&[&str], bool, &str); 6] = [
         (&["--status", "418"], true, "GET / "),
         (&["--status", "200-299,401"], false, "GET / "),
         (&["--method", "HEAD", "--status", "418"], true, "HEAD / "),

@@ -180,6 +180,10 @@ fn tls_on_a_plain_port_and_the_other_way_round_are_said() {
     let url = format!("http://{}/", alerts.address());
     let verdict = Unhealthy("it speaks TLS on this port: use https://");
     assert_verdict("http to a TLS port", verdict, &[&url]);
+    let healthy = Server::http(200, "");
+    let url = format!("http://{}/", healthy.address());
+    let options = ["--ca-cert", "/nonexistent/ca.pem", &url];
+    assert_verdict("http with a CA", Healthy("/ 200 in "), &options);
 
     let (silent, closing) = (Server::silent(), Server::closing());
     // As servers do: what is no request is answered so, and not read to its end.

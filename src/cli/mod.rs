@@ -8,8 +8,8 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use mode::Mode;
 
 use crate::exit::Failure;
-use crate::wording::named;
 use crate::features::{self, Feature};
+use crate::wording::named;
 
 pub mod mode;
 mod options;

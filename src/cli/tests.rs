@@ -232,7 +232,7 @@ const OPTIONS_OF_OTHERS: &[(&str, &str)] = &[
     ("Dockerfile", "chmod from interval start-period timeout"),
     (
         "cargo, rustup",
-        "bench bin document-private-items locked nocapture open release test",
+        "bench bin document-private-items features locked no-default-features nocapture open release target-dir test",
     ),
     (
         "pip, python, servers",
@@ -257,7 +257,7 @@ const OPTIONS_OF_OTHERS: &[(&str, &str)] = &[
 
 #[test]
 fn the_pages_name_no_option_that_is_neither_ours_nor_of_a_tool_that_they_speak_of() {
-    let mut others: Vec<&str> = vec!["help"];
+    let mut others: Vec<&str> = vec!["help", "version"];
     others.extend(
         OPTIONS_OF_OTHERS
             .iter()
@@ -295,6 +295,7 @@ fn the_pages_name_no_variable_that_is_not_ours() {
         "PORTERO_HEALTH_TARGET",
         "PORTERO_HERD",
         "PORTERO_SOAK",
+        "PORTERO_UNDER_TEST",
         "PORTERO_WRITE",
         "PORTERO_X",
         "PORTERO_HEALTH_",

@@ -1,5 +1,5 @@
-//! What stands for the database in a build without Postgres. Its URLs, and the options of its lock, are refused by name,
-//! so nothing comes as far as this.
+//! What stands for the database in a build without Postgres. Its URLs, and the options of its lock, are refused by
+//! name, so nothing comes as far as this.
 
 pub mod url {
     use std::fmt;

@@ -24,8 +24,8 @@ pub use crate::net::tls::refusals::explain;
 pub use crate::net::tls::session::{Config, Session, refusal};
 use crate::net::tls::settings::{SslMode, TlsSettings, TrustedRoots, VERSIONS};
 use crate::net::tls::trust::{Names, Trust};
-use crate::wording;
 use crate::net::verification::{OwnFiles, Verification};
+use crate::wording;
 
 /// A wait tries many times and says it once.
 static PASSED_OVER: Once = Once::new();

@@ -1,5 +1,13 @@
 //! HTTP as readiness: one request, and the status that comes back (RFC 9112).
 
+#[cfg(feature = "tls")]
+#[path = "http/by_ureq.rs"]
+mod client;
+#[cfg(not(feature = "tls"))]
+#[path = "http/plain.rs"]
+mod client;
+pub mod message;
+#[cfg(feature = "tls")]
 mod transport;
 
 use std::io::{self, Read};
@@ -7,14 +15,13 @@ use std::io::{self, Read};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use percent_encoding::{CONTROLS, percent_encode};
-use ureq::http::Response;
-use ureq::{Agent, Body};
 
 use crate::net::deadline::Deadline;
 use crate::net::link::Link;
 use crate::net::readiness::Readiness;
 use crate::net::{link, stream};
-use crate::probe::http::transport::{ForeignServer, Transport, TransportParts};
+use crate::probe::http::client::{Answer, exchange};
+use crate::probe::http::message::{ForeignServer, NoAnswer};
 use crate::probe::question::Question;
 use crate::probe::target::{HttpServer, HttpUrl};
 use crate::{redaction, wording};
@@ -40,26 +47,20 @@ pub(super) fn ask(url: &HttpUrl, question: &Question, deadline: Deadline) -> Rea
         Ok(connected) => connected,
         Err(readiness) => return readiness,
     };
-    let Ok(request) = expectation.request(url) else {
-        return Readiness::Refused(
-            "its request has a method or a header that HTTP does not allow".to_owned(),
-        );
-    };
     if let Some(authorization) = &url.authorization {
         hide_credentials(authorization, &url.to_string());
     }
-    let parts = TransportParts::new(Transport::new(link, expectation.request_size(url)));
-    let response = match agent(parts).run(request) {
-        Ok(response) => response,
-        Err(ureq::Error::Io(error)) if is_end(&error) && may_speak_tls(url) => return closed(),
+    let answer = match exchange(link, &expectation.request(url)) {
+        Ok(answer) => answer,
+        Err(NoAnswer::Io(error)) if is_end(&error) && may_speak_tls(url) => return closed(),
         Err(error) => return explain(error, deadline),
     };
-    let status = response.status().as_u16();
+    let status = answer.status;
     if !expectation.status.contains(status) {
-        return unexpected(response, url);
+        return unexpected(answer, url);
     }
     if let Some(text) = &expectation.contains {
-        match body_contains(response, text) {
+        match body_contains(answer.body, text) {
             Ok(true) => {}
             Ok(false) => {
                 return Readiness::NotYet(format!(
@@ -95,13 +96,7 @@ fn connect(
         return Ok((Link::tcp(tcp, deadline), note));
     }
     let config = question.tls(peer, true).map_err(Readiness::Refused)?;
-    let host = url
-        .uri
-        .host()
-        .unwrap_or_default()
-        .trim_start_matches('[')
-        .trim_end_matches(']');
-    Link::tls(tcp, host, config, deadline, "http://").map(|link| (link, note))
+    Link::tls(tcp, url.host(), config, deadline, "http://").map(|link| (link, note))
 }
 
 /// What is sent may come back in an answer: the password, and the header's value.
@@ -113,35 +108,17 @@ fn hide_credentials(authorization: &str, name: &str) {
     redaction::hide_password(parts.next().unwrap_or_default(), name);
 }
 
-/// An agent for one request over one connection: no redirects, no proxy from the environment, no limit of its own.
-fn agent(parts: TransportParts) -> Agent {
-    let config = Agent::config_builder()
-        .http_status_as_error(false)
-        .max_redirects(0)
-        .proxy(None)
-        .max_idle_connections(0)
-        .allow_non_standard_methods(true)
-        .user_agent(concat!("portero/", env!("CARGO_PKG_VERSION")))
-        .build();
-    Agent::with_parts(config, parts, transport::NoResolver)
-}
-
 /// What another status than those that are wanted means, with what the answer tells of its reason.
-fn unexpected(response: Response<Body>, url: &HttpUrl) -> Readiness {
-    let status = response.status();
-    let location = response.headers().get("location");
-    if let Some(place) = location.filter(|_| status.is_redirection()) {
-        let place = shown(place.as_bytes());
-        return Readiness::NotYet(format!("status {}, to {place}", status.as_u16()));
+fn unexpected(answer: Answer, url: &HttpUrl) -> Readiness {
+    let redirects = (300..400).contains(&answer.status);
+    if let Some(place) = answer.location.filter(|_| redirects) {
+        let place = shown(&place);
+        return Readiness::NotYet(format!("status {}, to {place}", answer.status));
     }
-    if status.as_u16() == 400 && may_speak_tls(url) {
+    if answer.status == 400 && may_speak_tls(url) {
         let mut body = Vec::new();
         // As far as it comes; an error ends it as well as its end does.
-        let _ = response
-            .into_body()
-            .into_reader()
-            .take(HINT_LIMIT)
-            .read_to_end(&mut body);
+        let _ = answer.body.take(HINT_LIMIT).read_to_end(&mut body);
         let hint = HINTS
             .iter()
             .find(|(text, _)| contains(&body, text.as_bytes()));
@@ -149,7 +126,7 @@ fn unexpected(response: Response<Body>, url: &HttpUrl) -> Readiness {
             return Readiness::Refused(foreign.to_string());
         }
     }
-    Readiness::NotYet(format!("status {}", status.as_u16()))
+    Readiness::NotYet(format!("status {}", answer.status))
 }
 
 /// A Location without what may be secret in it, credentials and a query, and with what is not ASCII as a URL has it.
@@ -183,11 +160,11 @@ fn shown(location: &[u8]) -> String {
 }
 
 /// Whether `text` is in the first 64 KiB of the body. Comes back as soon as it is found: bodies need not end.
-fn body_contains(response: Response<Body>, text: &[u8]) -> io::Result<bool> {
+fn body_contains(body: impl Read, text: &[u8]) -> io::Result<bool> {
     if text.is_empty() {
         return Ok(true);
     }
-    let mut body = response.into_body().into_reader().take(BODY_LIMIT);
+    let mut body = body.take(BODY_LIMIT);
     let (mut seen, mut chunk) = (Vec::new(), [0; 4096]);
     loop {
         let length = match body.read(&mut chunk) {
@@ -227,26 +204,18 @@ fn closed() -> Readiness {
     )
 }
 
-/// What an error of the request means for readiness.
-fn explain(error: ureq::Error, deadline: Deadline) -> Readiness {
-    match error {
-        ureq::Error::Io(error) => link::explain(&error, deadline, "http://"),
-        ureq::Error::Other(error) if error.is::<ForeignServer>() => {
-            Readiness::Refused(error.to_string())
-        }
-        ureq::Error::Protocol(error) => {
-            let text = error.to_string();
-            let prefixes = ["http parse fail: ", "http parse resulted in "];
-            let reason = prefixes.iter().find_map(|prefix| text.strip_prefix(prefix));
-            let reason = reason.unwrap_or(&text);
-            Readiness::NotYet(format!(
-                "it does not speak HTTP: {}",
-                wording::quoted(reason, 80)
-            ))
-        }
-        ureq::Error::LargeResponseHeader(..) => {
+/// What it means for readiness that there is no answer.
+fn explain(reason: NoAnswer, deadline: Deadline) -> Readiness {
+    match reason {
+        NoAnswer::Io(error) => link::explain(&error, deadline, "http://"),
+        NoAnswer::Foreign(foreign) => Readiness::Refused(foreign.to_string()),
+        NoAnswer::NoHttp(why) => Readiness::NotYet(format!(
+            "it does not speak HTTP: {}",
+            wording::quoted(&why, 80)
+        )),
+        NoAnswer::LongHeader => {
             Readiness::NotYet("it does not speak HTTP: more than 64 KiB of header".to_owned())
         }
-        error => Readiness::NotYet(wording::quoted(&error.to_string(), 100)),
+        NoAnswer::Other(why) => Readiness::NotYet(wording::quoted(&why, 100)),
     }
 }

@@ -44,8 +44,8 @@ impl PostgresUrl {
     /// Reads what the URL names, so that what no waiting can change is known before any wait.
     ///
     /// # Errors
-    /// A certificate that can't be read or parsed, with its name and errno; no user to log in as; a socket's path that is
-    /// too long.
+    /// A certificate that can't be read or parsed, with its name and errno; no user to log in as; a socket's path that
+    /// is too long.
     pub fn check_files(&self) -> Result<(), String> {
         check_sockets(self)?;
         Connector::new(self, APPLICATION_NAME).map(drop)

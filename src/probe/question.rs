@@ -4,11 +4,10 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::OnceLock;
 
-use ureq::http::{HeaderName, HeaderValue, Method, Request};
-
 use crate::exit::Failure;
 use crate::net::tls::{self, Config};
 use crate::net::verification::{OwnFiles, Verification};
+use crate::probe::http::message::Request;
 use crate::probe::target::{HttpUrl, Target, TargetKind};
 use crate::wording::shown;
 
@@ -118,65 +117,60 @@ impl Expectation {
     /// # Errors
     /// A method or header that HTTP does not allow (125). Values of headers are not shown: they may be secrets.
     pub fn validate(&self) -> Result<(), Failure> {
-        Method::from_bytes(self.method.as_bytes())
-            .map_err(|_| Failure::failed(format!("{} is no HTTP method", shown(&self.method))))?;
+        if !is_token(&self.method) {
+            let method = shown(&self.method);
+            return Err(Failure::failed(format!("{method} is no HTTP method")));
+        }
         for (name, value) in &self.headers {
-            HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
-                Failure::failed(format!(
+            if !is_token(name) {
+                return Err(Failure::failed(format!(
                     "{} is no name of an HTTP header; write 'Name: value'",
                     shown(name)
-                ))
-            })?;
-            HeaderValue::from_str(value).map_err(|_| {
-                Failure::failed(format!(
+                )));
+            }
+            if !value
+                .bytes()
+                .all(|byte| matches!(byte, b'\t' | b' '..=b'~'))
+            {
+                return Err(Failure::failed(format!(
                     "the value of the HTTP header {name} has a control character"
-                ))
-            })?;
+                )));
+            }
         }
         Ok(())
     }
 
-    pub(super) fn request(&self, url: &HttpUrl) -> Result<Request<()>, ureq::http::Error> {
+    /// The request to `url`.
+    pub(super) fn request<'a>(&'a self, url: &'a HttpUrl) -> Request<'a> {
         let given = |wanted: &str| {
-            self.headers
-                .iter()
-                .any(|(name, _)| name.eq_ignore_ascii_case(wanted))
+            let mut names = self.headers.iter().map(|(name, _)| name);
+            names.any(|name| name.eq_ignore_ascii_case(wanted))
         };
-        let mut request = Request::builder()
-            .method(self.method.as_str())
-            .uri(url.uri.clone());
-        if let Some(authorization) = url
-            .authorization
-            .as_deref()
-            .filter(|_| !given("authorization"))
-        {
-            request = request.header("authorization", authorization);
-        }
-        // No second request follows on this connection.
-        if !given("connection") {
-            request = request.header("connection", "close");
-        }
         // A method that a body goes with says that there is none (RFC 9110, section 8.6).
-        if matches!(self.method.as_str(), "POST" | "PUT" | "PATCH") && !given("content-length") {
-            request = request.header("content-length", "0");
+        let sends = matches!(self.method.as_str(), "POST" | "PUT" | "PATCH");
+        let own = [
+            ("authorization", url.authorization.as_deref()),
+            // No second request follows on this connection.
+            ("connection", Some("close")),
+            ("content-length", sends.then_some("0")),
+        ];
+        let own = own.into_iter().filter(|(name, _)| !given(name));
+        let own = own.filter_map(|(name, value)| Some((name, value?)));
+        let typed = self.headers.iter();
+        let typed = typed.map(|(name, value)| (name.as_str(), value.as_str()));
+        Request {
+            method: &self.method,
+            authority: &url.authority,
+            path: &url.path,
+            headers: own.chain(typed).collect(),
         }
-        for (name, value) in &self.headers {
-            request = request.header(name, value);
-        }
-        request.body(())
     }
+}
 
-    /// Bytes enough for the whole request head, so that it goes out in one write.
-    pub(super) fn request_size(&self, url: &HttpUrl) -> usize {
-        let headers: usize = self
-            .headers
-            .iter()
-            .map(|(name, value)| name.len() + value.len() + 4)
-            .sum();
-        let path = url.uri.path_and_query().map_or(0, |it| it.as_str().len());
-        let authorization = url.authorization.as_ref().map_or(0, String::len);
-        1024 + path + authorization + headers
-    }
+/// A method, or the name of a header (RFC 9110, section 5.6.2).
+fn is_token(text: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(is_allowed)
 }
 
 /// A set of HTTP statuses.

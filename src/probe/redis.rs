@@ -22,8 +22,8 @@ use crate::{redaction, wording};
 const ANSWER_LIMIT: usize = 4096;
 
 impl RedisUrl {
-    /// Logs in where the URL has a password, and asks once: each of its servers, until one is ready. What says no says more
-    /// than what does not answer.
+    /// Logs in where the URL has a password, and asks once: each of its servers, until one is ready. What says no says
+    /// more than what does not answer.
     pub fn ask(&self, question: &Question, deadline: Deadline) -> Readiness {
         let mut said: Option<Readiness> = None;
         if let Some(password) = &self.password {
@@ -52,8 +52,8 @@ impl RedisUrl {
         self.config(None, question).map(drop)
     }
 
-    /// The TLS configuration for a server at `peer`, by files that the URL may name. `--ca-cert` goes before all that the
-    /// URL says.
+    /// The TLS configuration for a server at `peer`, by files that the URL may name. `--ca-cert` goes before all that
+    /// the URL says.
     fn config(&self, peer: Option<IpAddr>, question: &Question) -> Result<Config, String> {
         let own_ca = question.verification.ca_cert.is_some();
         let verify = self.verify || own_ca;

@@ -13,7 +13,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use http::uri_of;
+use http::path_of;
 pub use http::{HttpServer, HttpUrl};
 
 use crate::database::url::PostgresUrl;
@@ -108,12 +108,13 @@ impl Target {
                 "the path to probe must start with / (as in /health)",
             ));
         }
-        let uri = uri_of("http", &format!("127.0.0.1:{port}"), path)
-            .map_err(|why| Failure::failed(format!("the path to probe {why}")))?;
+        let path =
+            path_of(path).map_err(|why| Failure::failed(format!("the path to probe {why}")))?;
         let http = HttpUrl {
             server: HttpServer::Own(port),
             tls: false,
-            uri,
+            authority: format!("127.0.0.1:{port}"),
+            path,
             authorization: None,
         };
         Ok(Self {

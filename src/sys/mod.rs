@@ -23,7 +23,7 @@ mod process;
 pub mod signal_names;
 mod signals;
 mod spawn;
-#[cfg(not(any(test, fuzzing)))]
+#[cfg(not(any(test, fuzzing, debug_assertions)))]
 mod unwinder;
 
 pub use children::{Children, kill, next_change};

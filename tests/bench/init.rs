@@ -2,7 +2,8 @@
 //!
 //! `cargo bench --bench init` measures everything, `cargo bench --bench init -- start-up orphans` those two parts. It
 //! needs root, for PID namespaces, and prints a table; nothing passes or fails. All inits take turns, so that what else
-//! the machine does hits them alike. A figure is the median of its runs; a time is that of the fastest tenth of them.
+//! the machine does hits them alike. The smallest build is measured, too, where target/minimal has it. A figure is the
+//! median of its runs; a time is that of the fastest tenth of them.
 
 #![allow(
     clippy::unwrap_used,
@@ -47,7 +48,10 @@ struct Row {
 fn main() {
     let (others, missing) = Init::others_installed();
     let directory = TempDir::new();
-    let inits: Vec<Init> = [copied(&directory)].into_iter().chain(others).collect();
+    let own = [Some(Init::portero()), Init::portero_minimal_if_built()];
+    let own = own.into_iter().flatten();
+    let own = own.map(|portero| copied(portero, &directory));
+    let inits: Vec<Init> = own.chain(others).collect();
     if !missing.is_empty() {
         say(format_args!(
             "not installed, so not measured: {} (apt-get install -y dumb-init tini catatonit)",
@@ -78,8 +82,7 @@ fn main() {
 
 /// portero as an image gets it: copied. A linker leaves its file in the page cache in small pieces, and each one costs
 /// a page fault at every start.
-fn copied(directory: &TempDir) -> Init {
-    let portero = Init::portero();
+fn copied(portero: Init, directory: &TempDir) -> Init {
     let program = directory.join(portero.name);
     fs::copy(&portero.program, &program).unwrap();
     Init { program, ..portero }
@@ -261,13 +264,15 @@ fn print_table(inits: &[Init], rows: &[Row]) {
         names.join(" | ")
     ));
     say(format_args!("|---|{}", "---:|".repeat(names.len() + 1)));
+    let own = names.iter().filter(|name| name.starts_with("portero"));
+    let own = own.count();
     for row in rows {
         let figures: Vec<String> = row
             .figures
             .iter()
             .map(|figure| format!("{figure:.0}"))
             .collect();
-        let best = row.figures.iter().skip(1).copied().min_by(f64::total_cmp);
+        let best = row.figures.iter().skip(own).copied().min_by(f64::total_cmp);
         let ratio = match best {
             Some(best) if best > 0.0 => format!("{:.2}", row.figures[0] / best),
             _ => "–".into(),

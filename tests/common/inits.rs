@@ -31,6 +31,13 @@ impl Init {
         Self::new("portero", super::portero(), &["--"])
     }
 
+    /// The build without features, where there is one.
+    pub fn portero_minimal_if_built() -> Option<Self> {
+        let path = super::minimal_path();
+        path.is_file()
+            .then(|| Self::new("portero-minimal", path, &["--"]))
+    }
+
     /// portero, for the process group.
     pub fn portero_group() -> Self {
         Self::new("portero", super::portero(), &["--signal-group", "--"])

@@ -28,6 +28,7 @@ pub mod verdict;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -66,9 +67,16 @@ pub fn succeed(command: &mut Command) {
     );
 }
 
-/// The binary under test.
+/// The binary under test: cargo's, unless `PORTERO_UNDER_TEST` names another build.
 pub fn portero() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_portero"))
+    static OTHER: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let other = OTHER.get_or_init(|| {
+        let path = std::env::var_os("PORTERO_UNDER_TEST")?;
+        Some(fs::canonicalize(path).unwrap())
+    });
+    other
+        .as_deref()
+        .unwrap_or(Path::new(env!("CARGO_BIN_EXE_portero")))
 }
 
 /// portero as PID 1 and as an ordinary process.
@@ -206,6 +214,23 @@ pub fn portero_release() -> PathBuf {
     assert!(
         path.is_file(),
         "{} is missing: run `cargo build --release` first",
+        path.display()
+    );
+    path
+}
+
+/// Where the release binary without any feature is, once it is built.
+pub fn minimal_path() -> PathBuf {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    manifest.join("target/minimal/x86_64-unknown-linux-musl/release/portero")
+}
+
+/// The release binary without any feature.
+pub fn portero_minimal() -> PathBuf {
+    let path = minimal_path();
+    assert!(
+        path.is_file(),
+        "{} is missing: run `cargo build --release --no-default-features --target-dir target/minimal` first",
         path.display()
     );
     path

@@ -1,4 +1,5 @@
-//! What stands for TLS in a build without it. Targets that need it are refused by name, so nothing comes as far as this.
+//! What stands for TLS in a build without it. Targets that need it are refused by name, so nothing comes as far as
+//! this.
 
 use std::io::{self, Read, Write};
 

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use base64::Engine;
 use percent_encoding::percent_decode_str;
-use ureq::http::Uri;
 
 use crate::net::address::{Host, socket_path};
 use crate::redaction::without_secrets;
@@ -15,8 +14,10 @@ use crate::redaction::without_secrets;
 pub struct HttpUrl {
     pub server: HttpServer,
     pub tls: bool,
-    /// Without userinfo; for a unix socket its host is `localhost`.
-    pub uri: Uri,
+    /// Host and port, as the Host header has them; `localhost` for a unix socket.
+    pub authority: String,
+    /// With its query.
+    pub path: String,
     /// The value of the Authorization header, from the URL's userinfo (RFC 7617).
     pub authorization: Option<String>,
 }
@@ -33,8 +34,7 @@ pub enum HttpServer {
 impl fmt::Display for HttpUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Before the query is taken off: half a secret is one still.
-        let path = self.uri.path_and_query().map_or("/", |path| path.as_str());
-        let path = without_secrets(path);
+        let path = without_secrets(&self.path);
         let (path, query) = path.split_once('?').unwrap_or((&path, ""));
         match &self.server {
             HttpServer::Socket(socket) => {
@@ -42,11 +42,7 @@ impl fmt::Display for HttpUrl {
             }
             HttpServer::Host(_) | HttpServer::Own(_) => {
                 let scheme = if self.tls { "https" } else { "http" };
-                let authority = self
-                    .uri
-                    .authority()
-                    .map_or("", |authority| authority.as_str());
-                write!(f, "{scheme}://{authority}{path}")?;
+                write!(f, "{scheme}://{}{path}", self.authority)?;
             }
         }
         // A query is where tokens are.
@@ -66,18 +62,27 @@ impl HttpUrl {
             Some((userinfo, host)) => (Some(userinfo), host),
             None => (None, authority),
         };
-        let (scheme, default) = if tls { ("https", 443) } else { ("http", 80) };
+        let default = if tls { 443 } else { 80 };
         let host = Host::parse(host, Some(default))?;
         let mut shown = host.to_string();
         if host.port == default {
             shown.truncate(shown.rfind(':').unwrap_or(shown.len()));
         }
         Ok(Self {
-            uri: uri_of(scheme, &shown, path)?,
+            authority: shown,
+            path: path_of(path)?,
             server: HttpServer::Host(host),
             tls,
             authorization: userinfo.map(basic),
         })
+    }
+
+    /// A name, or an address without brackets.
+    pub fn host(&self) -> &str {
+        match &self.server {
+            HttpServer::Host(host) => &host.name,
+            HttpServer::Own(_) | HttpServer::Socket(_) => "localhost",
+        }
     }
 
     /// What follows `http+unix://`: the socket's path, and behind a colon the path of the request.
@@ -90,7 +95,8 @@ impl HttpUrl {
         Ok(Self {
             server,
             tls: false,
-            uri: uri_of("http", "localhost", path)?,
+            authority: "localhost".to_owned(),
+            path: path_of(path)?,
             authorization: None,
         })
     }
@@ -99,8 +105,8 @@ impl HttpUrl {
 /// The longest path with its query, in bytes; the crate takes 65,534 for the whole of a URI, and servers 8 or 16 KiB.
 const LONGEST_PATH: usize = 65_000;
 
-/// The absolute URI; its fragment never leaves a client (RFC 9110, section 7.1).
-pub fn uri_of(scheme: &str, authority: &str, path: &str) -> Result<Uri, String> {
+/// What a request line has of what was typed; a fragment never leaves a client (RFC 9110, section 7.1).
+pub fn path_of(path: &str) -> Result<String, String> {
     let path = path.split('#').next().unwrap_or_default();
     let slash = if path.starts_with('/') { "" } else { "/" };
     if path.len() > LONGEST_PATH {
@@ -108,11 +114,18 @@ pub fn uri_of(scheme: &str, authority: &str, path: &str) -> Result<Uri, String> 
             "has more than the {LONGEST_PATH} bytes that servers take"
         ));
     }
-    format!("{scheme}://{authority}{slash}{path}")
-        .parse()
-        .map_err(|_| {
-            "has a character that no URL can hold; percent-encode it (a space is %20)".to_owned()
-        })
+    let holds = |text: &str, but: &[u8]| {
+        let mut bytes = text.bytes();
+        bytes.all(|byte| (byte.is_ascii_graphic() && !but.contains(&byte)) || !byte.is_ascii())
+    };
+    let (before, query) = path.split_once('?').unwrap_or((path, ""));
+    // More than the RFC allows, as servers do.
+    if !holds(before, b"<>`") || !holds(query, b"<>\"") {
+        return Err(
+            "has a character that no URL can hold; percent-encode it (a space is %20)".to_owned(),
+        );
+    }
+    Ok(format!("{slash}{path}"))
 }
 
 /// The Basic scheme of RFC 7617 over percent-decoded credentials.

@@ -153,7 +153,7 @@ fn http_urls_are_taken_apart() {
     };
     assert_eq!(url.server, HttpServer::Host(tcp("api", 8443)));
     assert!(url.tls);
-    assert_eq!(url.uri.to_string(), "https://api:8443/a?b=c");
+    assert_eq!((&*url.authority, &*url.path), ("api:8443", "/a?b=c"));
     // us@er:p:w/ as RFC 7617 encodes it.
     assert_eq!(url.authorization.as_deref(), Some("Basic dXNAZXI6cDp3Lw=="));
 
@@ -165,7 +165,7 @@ fn http_urls_are_taken_apart() {
         panic!("not an http target")
     };
     assert_eq!(url.server, HttpServer::Socket("/run/a.sock".into()));
-    assert_eq!(url.uri.to_string(), "http://localhost/b:/c?d");
+    assert_eq!((&*url.authority, &*url.path), ("localhost", "/b:/c?d"));
 }
 
 #[test]

@@ -226,6 +226,11 @@ impl Postgres {
         self.spawn();
         let accepts = poll_until(DEADLINE, || {
             if self.child.as_mut().unwrap().try_wait().unwrap().is_some() {
+                // Of the server before it in this directory, on a busy machine a session may still be ending.
+                if self.log().contains("pre-existing shared memory block") {
+                    self.spawn();
+                    return None;
+                }
                 return Some(false);
             }
             self.client("postgres", "SELECT 1")

@@ -11,7 +11,7 @@ use crate::production::{assert_only_portero, assert_runs_as, assert_stops};
 const RUST: &str = "portero-test/rust";
 
 /// A program, with the path and the toolchain of the cargo that runs the tests.
-fn with_cargo(program: &str) -> Run {
+pub fn with_cargo(program: &str) -> Run {
     let inherited = |name: &str| std::env::var(name).unwrap_or_default();
     Run::program(program)
         .env("PATH", inherited("PATH"))
@@ -37,7 +37,7 @@ fn build(target: &str, options: &[&str]) -> String {
 
 /// Stands for `rust:slim`: this machine's toolchain, rustup included, on Debian with a C compiler. It optimizes
 /// nothing: the build itself is what is tested here, and other tests have the binary as it is released.
-fn rust() -> &'static str {
+pub fn rust() -> &'static str {
     if docker_with(&["image", "inspect", RUST]).ended == Ended::Code(0) {
         return RUST;
     }

@@ -20,6 +20,7 @@ mod fastapi;
 mod http;
 mod https;
 mod images;
+mod install;
 mod nextjs;
 mod postgres;
 mod production;

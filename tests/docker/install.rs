@@ -52,10 +52,12 @@ fn released(rest: &str) -> PathBuf {
 /// A root with busybox alone.
 fn busybox() -> &'static str {
     let context = TempDir::new();
-    fs::copy(tool("busybox"), context.join("busybox")).unwrap();
     context.file(
         "Dockerfile",
-        "FROM scratch\nCOPY busybox /bin/busybox\nRUN [\"/bin/busybox\", \"--install\", \"/bin\"]\n",
+        "FROM portero-test/debian:bookworm AS debian\n\
+         RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends busybox-static\n\
+         FROM scratch\nCOPY --from=debian /bin/busybox /bin/busybox\n\
+         RUN [\"/bin/busybox\", \"--install\", \"/bin\"]\n",
     );
     images::build("busybox", &context, &[]);
     "portero-test/busybox"

@@ -226,13 +226,18 @@ fn the_readmes_tables_have_every_option_variable_default_and_exit_code() {
 const OPTIONS_OF_OTHERS: &[(&str, &str)] = &[
     (
         "docker, compose",
-        "build-arg cap-add cap-drop compose-file entrypoint env-file format init network platform read-only security-opt \
-         target",
+        "build-arg cap-add cap-drop compose-file entrypoint env-file format init network platform read-only rm \
+         security-opt target",
     ),
     ("Dockerfile", "chmod from interval start-period timeout"),
     (
         "cargo, rustup",
-        "bench bin document-private-items features locked no-default-features nocapture open release target-dir test",
+        "bench bin document-private-items features git locked no-default-features nocapture open release target-dir \
+         test",
+    ),
+    (
+        "cosign, gh",
+        "bundle certificate-identity-regexp certificate-oidc-issuer repo",
     ),
     (
         "pip, python, servers",

@@ -9,6 +9,7 @@
 //! and where there is none it would print a back-trace.
 
 use std::env::var;
+use std::process::Command;
 
 fn main() {
     println!("cargo::rerun-if-changed=src/no-unwind-tables.ld");
@@ -17,9 +18,8 @@ fn main() {
         return;
     }
     let of_cargo = |name: &str| var(name).unwrap_or_default();
-    let features = of_cargo("CARGO_CFG_TARGET_FEATURE");
     let is_musl = of_cargo("CARGO_CFG_TARGET_ENV") == "musl";
-    if !is_musl || !features.split(',').any(|feature| feature == "crt-static") {
+    if !is_musl || !is_static() {
         refuse(is_musl);
         return;
     }
@@ -33,6 +33,18 @@ fn main() {
         );
         println!("cargo::rustc-link-arg-bins=-Wl,--no-eh-frame-hdr");
     }
+}
+
+/// As rustc says it of a program: what Cargo tells of the target's features counts macros in, which are never static.
+fn is_static() -> bool {
+    let of_cargo = |name: &str| var(name).unwrap_or_default();
+    let flags = of_cargo("CARGO_ENCODED_RUSTFLAGS");
+    let asked = Command::new(of_cargo("RUSTC"))
+        .args(["--print", "cfg", "--target", &of_cargo("TARGET")])
+        .args(flags.split('\u{1f}').filter(|flag| !flag.is_empty()))
+        .output();
+    let said = asked.map(|output| output.stdout).unwrap_or_default();
+    String::from_utf8_lossy(&said).contains("target_feature=\"crt-static\"")
 }
 
 /// In a clone .cargo/config.toml chooses the target; `cargo install` of anything else does not read it, and would make a

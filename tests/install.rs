@@ -5,6 +5,7 @@
 mod common;
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::path::Path;
 
 use common::{Run, TempDir};
@@ -14,7 +15,7 @@ fn root() -> &'static Path {
 }
 
 /// A program of the toolchain that runs the tests.
-fn of_toolchain(program: &str) -> Run {
+fn of_toolchain(program: impl AsRef<OsStr>) -> Run {
     let names = [
         "PATH",
         "HOME",
@@ -30,14 +31,15 @@ fn of_toolchain(program: &str) -> Run {
     })
 }
 
-/// What build.rs tells Cargo of a build for `target` of the crate in `directory`.
-fn build_script(program: &Path, target: &str, features: &str, directory: &str) -> String {
+/// What build.rs tells Cargo of a build for `target` with these flags of rustc's, of the crate in `directory`.
+fn build_script(program: &Path, target: &str, flags: &str, directory: &str) -> String {
     let mut parts = target.split('-');
-    let run = Run::program(program)
+    let run = of_toolchain(program)
+        .env("RUSTC", "rustc")
         .env("TARGET", target)
         .env("CARGO_CFG_TARGET_ARCH", parts.next().unwrap())
         .env("CARGO_CFG_TARGET_ENV", parts.next_back().unwrap())
-        .env("CARGO_CFG_TARGET_FEATURE", features)
+        .env("CARGO_ENCODED_RUSTFLAGS", flags)
         .env("CARGO_MANIFEST_DIR", directory)
         .env("CARGO_PKG_VERSION", "1.2.3")
         .env("PROFILE", "release");
@@ -54,37 +56,37 @@ fn a_build_that_is_not_static_is_refused_with_the_line_that_makes_one() {
         .arg(root().join("build.rs"))
         .exits(0);
     let registry = "/home/me/.cargo/registry/src/index/portero-1.2.3";
-    let musl = "rustup target add aarch64-unknown-linux-musl && CC=cc cargo install --locked --target \
+    let line = "rustup target add aarch64-unknown-linux-musl && CC=cc cargo install --locked --target \
                 aarch64-unknown-linux-musl";
-    let (glibc, alpine) = ("aarch64-unknown-linux-gnu", "aarch64-alpine-linux-musl");
-    for (target, features, from, remedy) in [
-        (glibc, "neon", registry, format!("{musl} portero@1.2.3")),
+    let (glibc, musl) = ("aarch64-unknown-linux-gnu", "aarch64-unknown-linux-musl");
+    let (with, without) = (
+        "-Ctarget-feature=+crt-static",
+        "-Cdebuginfo=0\u{1f}-Ctarget-feature=-crt-static",
+    );
+    for (target, flags, from, remedy) in [
+        (glibc, "", registry, format!("{line} portero@1.2.3")),
+        (glibc, with, registry, format!("{line} portero@1.2.3")),
         (
             glibc,
-            "neon,crt-static",
-            registry,
-            format!("{musl} portero@1.2.3"),
-        ),
-        (
-            glibc,
-            "neon",
+            "",
             "/home/me/.cargo/git/checkouts/p/1",
-            format!("{musl} --git URL"),
+            format!("{line} --git URL"),
         ),
         (
             glibc,
-            "neon",
+            "",
             "/home/me/a clone",
-            format!("{musl} --path '/home/me/a clone'"),
+            format!("{line} --path '/home/me/a clone'"),
         ),
+        // As Alpine's own Rust has it by default.
         (
-            alpine,
-            "neon",
+            musl,
+            without,
             registry,
             "RUSTFLAGS='-C target-feature=+crt-static' cargo install --locked portero@1.2.3".into(),
         ),
     ] {
-        let said = build_script(&program, target, features, from);
+        let said = build_script(&program, target, flags, from);
         let error = format!(
             "cargo::error=a build for {target} is not static here, and would not run in every image; this one is: \
              {remedy}\n"
@@ -92,11 +94,11 @@ fn a_build_that_is_not_static_is_refused_with_the_line_that_makes_one() {
         assert!(said.ends_with(&error), "{said}{error}");
         assert!(!said.contains("link-arg"), "{said}");
     }
-    let said = build_script(&program, alpine, "crt-static,neon", registry);
-    assert!(
-        !said.contains("error") && said.contains("--wrap=malloc"),
-        "{said}"
-    );
+    for flags in ["", with] {
+        let said = build_script(&program, musl, flags, registry);
+        let is_taken = !said.contains("error") && said.contains("link-arg");
+        assert!(is_taken, "{said}");
+    }
 }
 
 #[test]

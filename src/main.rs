@@ -67,6 +67,7 @@ use std::ffi::OsString;
 
 use cli::Asked;
 use cli::mode::Mode;
+use cli::stand_in::StandIn;
 use exit::{Exit, Failure};
 
 #[cfg(not(any(test, fuzzing)))]
@@ -75,11 +76,16 @@ sys::entry::begin_with!(start);
 /// Starts with all signals blocked (see `sys::entry`), and returns the exit code.
 #[cfg_attr(test, allow(dead_code))]
 fn start(arguments: &[OsString]) -> u8 {
+    let stand_in = arguments.first().and_then(|name| StandIn::of(name));
     let arguments = arguments.get(1..).unwrap_or_default();
-    let (mode, _) = Mode::of(arguments);
+    let mode = stand_in.map_or_else(|| Mode::of(arguments).0, |_| Mode::Run);
     process::report_panics(mode, report);
     process::fill_standard_streams();
-    let exit = match cli::parse(arguments) {
+    let asked = match stand_in {
+        Some(tool) => tool.translate(arguments, &|name| std::env::var_os(name)),
+        None => cli::parse(arguments),
+    };
+    let exit = match asked {
         Ok(Asked::Print(text)) => Ok(process::print(&text)),
         Ok(Asked::Work(typed)) => match mode {
             Mode::Run => run::begin(&typed),
@@ -89,7 +95,8 @@ fn start(arguments: &[OsString]) -> u8 {
         },
         Err(failure) => Err(failure),
     };
-    exit.unwrap_or_else(|failure| report(mode, &failure)).code()
+    let exit = exit.unwrap_or_else(|failure| report(mode, &failure));
+    stand_in.map_or(exit, |tool| tool.exit(exit)).code()
 }
 
 /// Says why the run ends.

@@ -2,6 +2,7 @@
 //! asleep unless a signal comes.
 
 use nix::sys::prctl;
+use nix::sys::signal::Signal;
 
 use crate::cli::{Opt, Typed};
 use crate::environment::Environment;
@@ -56,7 +57,13 @@ fn run(mut plan: RunPlan) -> Result<Exit, Failure> {
     stop_requested(&map)?;
     prepared?;
     identity::verify_user(&plan.identity)?;
-    let command = program::image(&plan.command, plan.environment.without_own())?;
+    // Whoever comes after a dropper may be a portero that these variables are for.
+    let environment = if plan.identity.names == identity::Names::Home {
+        plan.environment
+    } else {
+        plan.environment.without_own()
+    };
+    let command = program::image(&plan.command, environment)?;
     if plan.exec {
         let _ = prctl::set_child_subreaper(inherited_subreaper);
         return Err(program::failure(&command, sys::replace(&command)));
@@ -77,6 +84,10 @@ fn before_command(plan: &mut RunPlan) -> Result<(), Failure> {
     let map = &plan.supervision.map;
     let stops = Stops::Taken(map);
     identity::become_user(&plan.identity, &mut plan.environment, stops)?;
+    // A change of the user id clears it (prctl(2)).
+    if let Some(signal) = plan.parent_death {
+        let _ = prctl::set_pdeathsig(Signal::try_from(signal).ok());
+    }
     if plan.stages.is_empty() {
         return Ok(());
     }

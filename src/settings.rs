@@ -50,7 +50,7 @@ impl Settings<'_> {
             return Ok(self.variable(opt).is_some());
         }
         let Some(value) = self.variable(opt) else {
-            return Ok(false);
+            return Ok(self.typed.implied(opt).is_some());
         };
         match value.to_string_lossy().to_ascii_lowercase().as_str() {
             "1" | "true" | "yes" | "on" => Ok(true),
@@ -209,6 +209,7 @@ impl Settings<'_> {
         match self.typed.values(opt) {
             [] => self
                 .variable(opt)
+                .or_else(|| self.typed.implied(opt).map(OsStr::new))
                 .map(OsStr::to_os_string)
                 .into_iter()
                 .collect(),
@@ -219,7 +220,7 @@ impl Settings<'_> {
     fn variable(&self, opt: Opt) -> Option<&OsStr> {
         let option = &OPTIONS[opt as usize];
         let mut own = self.environment.own();
-        let known = own.find(|(name, _)| option.is_set_by(name));
+        let known = own.find(|(name, _)| option.is_set_by(name) && self.typed.heeds(option));
         let known = known.map(|(_, value)| value);
         let value = match option.kind {
             // White space around it is what an editor or a shell has left there.

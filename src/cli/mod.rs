@@ -6,6 +6,7 @@ use std::ffi::{OsStr, OsString};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use mode::Mode;
+use stand_in::StandIn;
 
 use crate::exit::Failure;
 use crate::features::{self, Feature};
@@ -14,6 +15,7 @@ use crate::wording::named;
 pub mod mode;
 mod options;
 mod values;
+pub mod stand_in;
 
 pub use crate::cli::options::{OPTIONS, Opt, OptionSpec};
 pub use crate::cli::values::{Split, ValueKind};
@@ -52,6 +54,14 @@ pub struct Typed {
     values: Vec<Vec<OsString>>,
     /// COMMAND and its arguments, or the TARGETs.
     pub operands: Vec<OsString>,
+    /// Whose name portero was called by.
+    pub stand_in: Option<StandIn>,
+    /// What that name implies: defaults in the place of portero's own.
+    implied: Vec<(Opt, &'static str)>,
+    /// tini's `-p`: the signal that portero gets when its parent dies.
+    pub parent_death: Option<String>,
+    /// tini's `-w`: say of each orphan that it was reaped.
+    pub tells_reaped: bool,
 }
 
 impl Typed {
@@ -61,12 +71,32 @@ impl Typed {
             mode,
             values: vec![Vec::new(); OPTIONS.len()],
             operands: Vec::new(),
+            stand_in: None,
+            implied: Vec::new(),
+            parent_death: None,
+            tells_reaped: false,
         }
     }
 
     /// The values that were typed for `opt`; none when it was not given.
     pub fn values(&self, opt: Opt) -> &[OsString] {
         &self.values[opt as usize]
+    }
+
+    /// What the name that portero was called by implies for `opt`.
+    pub fn implied(&self, opt: Opt) -> Option<&'static str> {
+        let mut implied = self.implied.iter().filter(|(known, _)| *known == opt);
+        implied.next_back().map(|(_, value)| *value)
+    }
+
+    /// Whether the variable of `option` counts.
+    pub fn heeds(&self, option: &OptionSpec) -> bool {
+        option.is_of_dropper() || !self.is_dropper()
+    }
+
+    /// Whether portero was called to become a user, as gosu, and for nothing else.
+    pub fn is_dropper(&self) -> bool {
+        self.stand_in.is_some_and(StandIn::is_dropper)
     }
 }
 

@@ -136,6 +136,11 @@ impl OptionSpec {
         matches!(self.section, Section::Stopping | Section::Supervision) && self.opt != Opt::Exec
     }
 
+    /// Whether it concerns who becomes a user and does nothing else.
+    pub fn is_of_dropper(&self) -> bool {
+        matches!(self.section, Section::Identity | Section::Output)
+    }
+
     /// As it is typed.
     pub fn typed_name(&self) -> String {
         self.short

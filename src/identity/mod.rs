@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::environment::Environment;
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::files;
 use crate::identity::privileges::{Ids, Privileges, Relation};
 use crate::identity::user::Credentials;
@@ -73,15 +73,23 @@ fn become_specified(
         Err(error) => Err(fail(format!("can't read {path}: {error}"))),
     };
     let credentials = user::resolve(spec, &read("/etc/passwd")?, &read("/etc/group")?)
-        .map_err(|error| Failure::failed(format!("--user: {error}")))?;
+        .map_err(|error| Failure::new(plan.names.exit(), format!("--user: {error}")))?;
+    if plan.names == Names::Home {
+        set_home(&credentials, environment);
+    }
     match privileges::relation_to(&credentials).map_err(fail)? {
         Relation::Already if credentials.uid == 0 => chown_all(plan, &credentials, stops)?,
         Relation::CanDrop => {
             privileges::become_root().map_err(fail)?;
             chown_all(plan, &credentials, stops)?;
             privileges::drop_to(&credentials, plan.privileges).map_err(fail)?;
-            name_user(&credentials, environment);
+            name_user(&credentials, plan.names, environment);
             return Ok(());
+        }
+        Relation::SomebodyElse(uid) if plan.names == Names::Home => {
+            let reason =
+                format!("running as uid {uid}, which can't become '{spec}': it takes root");
+            return Err(Failure::new(Exit::Command(1), reason));
         }
         Relation::SomebodyElse(uid) => {
             let skipped = if plan.chown.is_empty() {
@@ -137,17 +145,42 @@ fn keep_what_is_held(plan: &IdentityPlan) {
     }
 }
 
-fn name_user(credentials: &Credentials, environment: &mut Environment) {
+fn name_user(credentials: &Credentials, names: Names, environment: &mut Environment) {
+    if names == Names::Home {
+        return;
+    }
     if let Some(name) = &credentials.name {
         environment.set("USER", name);
         environment.set("LOGNAME", name);
     }
     let home = environment.given("HOME");
     if home.is_none_or(|home| home == "/" || home == "/root") {
-        environment.set(
-            "HOME",
-            credentials.home.clone().unwrap_or_else(|| "/".into()),
-        );
+        set_home(credentials, environment);
+    }
+}
+
+fn set_home(credentials: &Credentials, environment: &mut Environment) {
+    let home = credentials.home.clone().unwrap_or_else(|| "/".into());
+    environment.set("HOME", home);
+}
+
+/// Which variables say who the user is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Names {
+    /// `USER` and `LOGNAME`, and `HOME` where it was root's or nobody's.
+    #[default]
+    All,
+    /// `HOME` alone and always, as gosu has it, who also goes on as nobody else than asked for.
+    Home,
+}
+
+impl Names {
+    /// For a SPEC that is none.
+    fn exit(self) -> Exit {
+        match self {
+            Self::All => Exit::Failed,
+            Self::Home => Exit::Command(1),
+        }
     }
 }
 
@@ -160,6 +193,8 @@ pub struct IdentityPlan {
     pub chown: Vec<PathBuf>,
     /// What is left to that user: `--keep-cap`, `--allow-new-privileges`.
     pub privileges: Privileges,
+    /// What is said of that user in the environment.
+    pub names: Names,
     /// Refuse to start COMMAND as uid 0.
     pub require_non_root: bool,
 }

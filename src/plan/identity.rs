@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use crate::cli::Opt;
 use crate::cli::mode::Mode;
 use crate::exit::Failure;
-use crate::identity::IdentityPlan;
 use crate::identity::capabilities::CapabilitySet;
 use crate::identity::privileges::Privileges;
+use crate::identity::{IdentityPlan, Names};
 use crate::settings::Settings;
 
 /// `--user` and what belongs to it.
@@ -36,6 +36,11 @@ pub fn identity(settings: &Settings<'_>) -> Result<IdentityPlan, Failure> {
         privileges: Privileges {
             keep: kept_capabilities(settings)?,
             allow_new: settings.switch(Opt::AllowNewPrivileges)?,
+        },
+        names: if settings.typed.is_dropper() {
+            Names::Home
+        } else {
+            Names::All
         },
         // Only what starts a COMMAND can start it as root.
         require_non_root: settings.switch(Opt::RequireNonRoot)?

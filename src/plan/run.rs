@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use crate::cli::{CHILD_ONLY_IS_GONE, OPTIONS, Opt, OptionSpec, options_of};
 use crate::environment::Environment;
 use crate::environment::resolved::Resolved;
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::identity::IdentityPlan;
 use crate::plan::command::command;
 use crate::plan::identity::identity;
@@ -15,6 +15,7 @@ use crate::plan::supervision::supervision;
 use crate::plan::wait::{WAITED, WaitPlan};
 use crate::settings::{HEALTH_TARGETS, Settings};
 use crate::supervise::{Supervision, stops};
+use crate::sys::signal_names;
 use crate::wording::{named, shown};
 
 /// What `portero COMMAND` does.
@@ -36,6 +37,8 @@ pub struct RunPlan {
     pub supervision: Supervision,
     /// `--map-exit`: from, to.
     pub map_exit: Vec<(u8, u8)>,
+    /// The signal that portero gets when its parent dies.
+    pub parent_death: Option<i32>,
     /// Replace portero by COMMAND.
     pub exec: bool,
     /// What is worth a warning, though not a failure.
@@ -91,6 +94,7 @@ impl RunPlan {
                 .iter()
                 .map(|item| map_exit(settings, item))
                 .collect::<Result<_, _>>()?,
+            parent_death: parent_death(settings)?,
             exec: replaces(settings)?,
             left_out: if has_steps {
                 None
@@ -135,6 +139,15 @@ impl RunPlan {
             ..Supervision::default()
         }
     }
+}
+
+/// tini's `-p`.
+fn parent_death(settings: &Settings<'_>) -> Result<Option<i32>, Failure> {
+    let number = |name: &String| {
+        let wrong = || format!("-p: {} is no signal", shown(name));
+        signal_names::number(name).ok_or_else(|| Failure::new(Exit::Command(1), wrong()))
+    };
+    settings.typed.parent_death.as_ref().map(number).transpose()
 }
 
 /// `--exec`. What is typed beside it and would do nothing is an error; an image's environment may well hold some.
@@ -215,7 +228,12 @@ fn typed_variables(settings: &Settings<'_>) -> Vec<(String, OsString)> {
     for option in options_of(settings.typed.mode) {
         let values = settings.typed.values(option.opt);
         let value = match (option.kind, values) {
-            (_, []) => continue,
+            (_, []) => match settings.typed.implied(option.opt) {
+                Some(value) if settings.environment.given(option.variable()).is_none() => {
+                    value.into()
+                }
+                _ => continue,
+            },
             (crate::cli::ValueKind::Switch, _) => OsString::from("1"),
             (crate::cli::ValueKind::Value, [.., last]) => last.clone(),
             (crate::cli::ValueKind::List(split), values) => {
@@ -235,7 +253,8 @@ fn typed_variables(settings: &Settings<'_>) -> Vec<(String, OsString)> {
 /// A typo in a variable must not pass silently; neither must a `${…}` that nobody will expand.
 fn warnings(settings: &Settings<'_>, command: &[OsString]) -> Result<Vec<String>, Failure> {
     let mut warnings = Vec::new();
-    for (name, _) in settings.environment.own() {
+    let own = settings.environment.own();
+    for (name, _) in own.filter(|_| !settings.typed.is_dropper()) {
         let name = name.to_string_lossy();
         if name == "PORTERO_SIGNAL_CHILD_ONLY" {
             warnings.push(format!("{name} is gone: {CHILD_ONLY_IS_GONE}"));

@@ -34,5 +34,6 @@ pub fn supervision(settings: &Settings<'_>) -> Result<Supervision, Failure> {
         stop_delay: settings.pause(Opt::StopDelay)?,
         stop_timeout: settings.limit(Opt::StopTimeout)?,
         orphan_grace: settings.limit(Opt::OrphanGrace)?,
+        tells_reaped: settings.typed.tells_reaped,
     })
 }

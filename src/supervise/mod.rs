@@ -46,6 +46,8 @@ pub struct Supervision {
     pub stop_timeout: Option<Duration>,
     /// How long what the child left behind has to finish; `None` leaves it alone.
     pub orphan_grace: Option<Duration>,
+    /// Say of each orphan that it was reaped.
+    pub tells_reaped: bool,
 }
 
 /// Supervises `child` until it has ended, and its leftovers too.
@@ -336,6 +338,9 @@ impl Supervisor<'_> {
                     } else {
                         (self.ended, self.status) = (true, Some(status));
                     }
+                }
+                Children::Changed(orphan) if self.rules.tells_reaped => {
+                    log::warn!(pid = orphan.pid; "reaped an orphan, pid {}", orphan.pid);
                 }
                 Children::Changed(_) => {}
                 Children::Unchanged => return,

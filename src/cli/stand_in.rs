@@ -1,0 +1,385 @@
+//! By any other name: called as `dumb-init`, `tini`, `gosu` or `su-exec` (a copy or a link), portero reads that tool's
+//! command line and means what it means by it. What is typed there is as if typed in portero's own words; what the name
+//! alone implies is a default, which `PORTERO_…` variables beat.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+
+use crate::cli::mode::Mode;
+use crate::cli::{Asked, Opt, Typed};
+use crate::exit::{Exit, Failure};
+use crate::wording::shown;
+
+/// Another init, or another dropper.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StandIn {
+    /// <https://github.com/Yelp/dumb-init>, 1.2.5.
+    DumbInit,
+    /// <https://github.com/krallin/tini>, 0.19.0.
+    Tini,
+    /// <https://github.com/tianon/gosu>, 1.14.
+    Gosu,
+    /// <https://github.com/ncopa/su-exec>, 0.2.
+    SuExec,
+}
+
+use StandIn::{DumbInit, Gosu, SuExec, Tini};
+
+/// Looks a variable up.
+type Variable<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
+impl StandIn {
+    /// By the file name of argv[0]. A login shell's has a hyphen before it.
+    pub fn of(argv0: &OsStr) -> Option<Self> {
+        let name = Path::new(argv0).file_name()?.as_bytes();
+        match name.strip_prefix(b"-").unwrap_or(name) {
+            b"dumb-init" => Some(DumbInit),
+            b"tini" | b"tini-static" => Some(Tini),
+            b"gosu" => Some(Gosu),
+            b"su-exec" => Some(SuExec),
+            _ => None,
+        }
+    }
+
+    /// Its exit code for what it would have failed by, too; portero's own steps keep portero's.
+    pub fn exit(self, exit: Exit) -> Exit {
+        match (self, exit) {
+            (DumbInit, Exit::NotFound | Exit::CannotExecute) => Exit::Command(2),
+            (Gosu | SuExec, Exit::NotFound | Exit::CannotExecute) => Exit::Command(1),
+            _ => exit,
+        }
+    }
+
+    /// Whether it becomes a user, and nothing else: of portero's variables those of identity and output count, and the
+    /// others are left to whoever comes after it.
+    pub fn is_dropper(self) -> bool {
+        matches!(self, Gosu | SuExec)
+    }
+
+    /// Its command line in portero's words.
+    ///
+    /// # Errors
+    /// 1, as from all of them, for a usage error of its own.
+    pub fn translate(
+        self,
+        arguments: &[OsString],
+        variable: Variable<'_>,
+    ) -> Result<Asked, Failure> {
+        let mut words = Translation {
+            tool: self,
+            typed: Typed::nothing(Mode::Run),
+            print: None,
+        };
+        words.typed.stand_in = Some(self);
+        match self {
+            DumbInit => words.dumb_init(arguments, variable)?,
+            Tini => words.tini(arguments, variable)?,
+            Gosu | SuExec => words.dropper(arguments)?,
+        }
+        if let Some(text) = words.print {
+            return Ok(Asked::Print(text));
+        }
+        if words.typed.operands.is_empty() {
+            return Err(self.wrong("there is no command"));
+        }
+        Ok(Asked::Work(words.typed))
+    }
+
+    /// A usage error.
+    fn wrong(self, what: &str) -> Failure {
+        Failure::new(
+            Exit::Command(1),
+            format!(
+                "{}: {what} (see '{} {}')",
+                self.name(),
+                self.name(),
+                self.help_option()
+            ),
+        )
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            DumbInit => "dumb-init",
+            Tini => "tini",
+            Gosu => "gosu",
+            SuExec => "su-exec",
+        }
+    }
+
+    fn help_option(self) -> &'static str {
+        if self == Tini { "-h" } else { "--help" }
+    }
+
+    fn version(self) -> String {
+        format!(
+            "{} (portero {} in its place)\n",
+            self.name(),
+            env!("CARGO_PKG_VERSION")
+        )
+    }
+
+    fn help(self) -> String {
+        let usage = match self {
+            DumbInit => {
+                "dumb-init [OPTION] COMMAND [ARG]...
+
+  -c, --single-child  signals go to COMMAND alone, not to its whole process group
+  -r, --rewrite S:R   forward R in the place of S; nothing when R is 0; repeatable
+  -v, --verbose       --log-level debug
+  -h, --help; -V, --version
+
+Variables: DUMB_INIT_SETSID=0 is -c, DUMB_INIT_DEBUG=1 is -v"
+            }
+            Tini => {
+                "tini [OPTION] [--] COMMAND [ARG]...
+
+  -s         nothing to do: portero is always a child subreaper
+  -p SIGNAL  get SIGNAL when the parent process dies
+  -v         --log-level debug
+  -w         a line for each orphan that is reaped
+  -g         signals go to COMMAND's whole process group
+  -e CODE    exit with 0 when COMMAND exits with CODE; repeatable
+  -l         show the licence
+  -h; --version
+
+Variables: TINI_KILL_PROCESS_GROUP is -g, TINI_VERBOSITY from 2 on is -v"
+            }
+            Gosu => "gosu USER[:GROUP] COMMAND [ARG]...\n       gosu --version | --help",
+            SuExec => "su-exec USER[:GROUP] COMMAND [ARG]...",
+        };
+        format!(
+            "{}Usage: {usage}\n\nPORTERO_… variables count, too: see portero --help\n",
+            self.version()
+        )
+    }
+}
+
+/// A command line on its way from one language to the other.
+struct Translation {
+    tool: StandIn,
+    typed: Typed,
+    /// What is to be printed instead.
+    print: Option<String>,
+}
+
+impl Translation {
+    fn dumb_init(&mut self, arguments: &[OsString], variable: Variable<'_>) -> Result<(), Failure> {
+        let is = |name: &str, value: &str| variable(name).is_some_and(|known| known == value);
+        let mut alone = is("DUMB_INIT_SETSID", "0");
+        if is("DUMB_INIT_DEBUG", "1") {
+            self.imply(Opt::LogLevel, "debug");
+        }
+        let mut options = Options::new(self.tool, arguments, "r");
+        while let Some((name, value)) = options.next(&DUMB_INIT_LONG)? {
+            match name {
+                'c' => alone = true,
+                'v' => self.switch(Opt::Verbose),
+                'r' => {
+                    let map = rewrite(&value).ok_or_else(|| {
+                        let value = shown(&value);
+                        self.tool
+                            .wrong(&format!("-r {value} is not SIGNAL:SIGNAL, two numbers"))
+                    })?;
+                    self.value(Opt::MapSignal, map);
+                }
+                'h' => self.print = Some(self.tool.help()),
+                'V' => self.print = Some(self.tool.version()),
+                _ => return Err(options.unknown(format!("-{name}"))),
+            }
+        }
+        self.typed.operands = options.rest.to_vec();
+        if alone {
+            self.imply(Opt::OrphanGrace, "none");
+        } else {
+            self.imply(Opt::SignalGroup, "1");
+        }
+        Ok(())
+    }
+
+    fn tini(&mut self, arguments: &[OsString], variable: Variable<'_>) -> Result<(), Failure> {
+        self.imply(Opt::OrphanGrace, "none");
+        if variable("TINI_KILL_PROCESS_GROUP").is_some() {
+            self.imply(Opt::SignalGroup, "1");
+        }
+        let verbosity = variable("TINI_VERBOSITY").and_then(|value| value.to_str()?.parse().ok());
+        if verbosity.is_some_and(|level: u32| level > 1) {
+            self.imply(Opt::LogLevel, "debug");
+        }
+        if arguments.len() == 1 && arguments[0] == "--version" {
+            self.print = Some(self.tool.version());
+            return Ok(());
+        }
+        let mut options = Options::new(self.tool, arguments, "ep");
+        while let Some((name, value)) = options.next(&[])? {
+            match name {
+                's' => {}
+                'v' => self.switch(Opt::Verbose),
+                'w' => self.typed.tells_reaped = true,
+                'g' => self.switch(Opt::SignalGroup),
+                'p' => self.typed.parent_death = Some(value.to_string_lossy().into_owned()),
+                'e' => {
+                    let code = value.to_str().filter(|code| code.parse::<u8>().is_ok());
+                    let code = code.ok_or_else(|| {
+                        self.tool
+                            .wrong(&format!("-e {} is no exit code, 0 to 255", shown(&value)))
+                    })?;
+                    self.value(Opt::MapExit, format!("{code}=0").into());
+                }
+                'h' => self.print = Some(self.tool.help()),
+                'l' => self.print = Some(String::from("portero, in tini's place: MIT licence\n")),
+                _ => return Err(options.unknown(format!("-{name}"))),
+            }
+        }
+        self.typed.operands = options.rest.to_vec();
+        Ok(())
+    }
+
+    fn dropper(&mut self, arguments: &[OsString]) -> Result<(), Failure> {
+        let (user, command) = match arguments {
+            [only, ..] if only == "--help" || only == "-h" => {
+                self.print = Some(self.tool.help());
+                return Ok(());
+            }
+            [only, ..] if only == "--version" || only == "-v" => {
+                self.print = Some(self.tool.version());
+                return Ok(());
+            }
+            [user, command @ ..] => (user, command),
+            [] => return Err(self.tool.wrong("there is no user")),
+        };
+        if user.is_empty() {
+            return Err(self
+                .tool
+                .wrong(r#""" is no user: user, user:group, uid or uid:gid"#));
+        }
+        self.value(Opt::User, user.clone());
+        self.typed.operands = command.to_vec();
+        self.imply(Opt::Exec, "1");
+        self.imply(Opt::AllowNewPrivileges, "1");
+        Ok(())
+    }
+
+    fn switch(&mut self, opt: Opt) {
+        self.typed.values[opt as usize] = vec![OsString::new()];
+    }
+
+    fn value(&mut self, opt: Opt, value: OsString) {
+        self.typed.values[opt as usize].push(value);
+    }
+
+    fn imply(&mut self, opt: Opt, value: &'static str) {
+        self.typed.implied.push((opt, value));
+    }
+}
+
+/// dumb-init's long options by the letter that means the same.
+const DUMB_INIT_LONG: [(&str, char); 5] = [
+    ("single-child", 'c'),
+    ("rewrite", 'r'),
+    ("verbose", 'v'),
+    ("help", 'h'),
+    ("version", 'V'),
+];
+
+/// `15:3` as `15=3`, `1:0` as `1=`.
+fn rewrite(text: &OsStr) -> Option<OsString> {
+    let (from, to) = text.to_str()?.split_once(':')?;
+    let (from, to): (u8, u8) = (from.parse().ok()?, to.parse().ok()?);
+    let to = if to == 0 {
+        String::new()
+    } else {
+        to.to_string()
+    };
+    Some(format!("{from}={to}").into())
+}
+
+/// Options as `getopt_long(3)` reads them, up to the first word that is none.
+struct Options<'a> {
+    tool: StandIn,
+    rest: &'a [OsString],
+    /// Letters of the current word that are still to be read.
+    letters: &'a [u8],
+    /// The letters that take a value.
+    with_value: &'static str,
+}
+
+impl<'a> Options<'a> {
+    fn new(tool: StandIn, rest: &'a [OsString], with_value: &'static str) -> Self {
+        Self {
+            tool,
+            rest,
+            letters: &[],
+            with_value,
+        }
+    }
+
+    /// The next option by its letter, and its value.
+    fn next(&mut self, long: &[(&str, char)]) -> Result<Option<(char, OsString)>, Failure> {
+        if self.letters.is_empty() {
+            let Some((word, rest)) = self.rest.split_first() else {
+                return Ok(None);
+            };
+            let bytes = word.as_bytes();
+            if bytes == b"-" || !bytes.starts_with(b"-") {
+                return Ok(None);
+            }
+            self.rest = rest;
+            if bytes == b"--" {
+                return Ok(None);
+            }
+            if let Some(name) = bytes.strip_prefix(b"--") {
+                return self.long(name, long).map(Some);
+            }
+            self.letters = &bytes[1..];
+        }
+        let (letter, letters) = (char::from(self.letters[0]), &self.letters[1..]);
+        self.letters = letters;
+        if !self.with_value.contains(letter) {
+            return Ok(Some((letter, OsString::new())));
+        }
+        self.letters = &[];
+        let own = Some(letters).filter(|letters| !letters.is_empty());
+        let value = own.map(|own| OsString::from_vec(own.to_vec()));
+        Ok(Some((letter, self.value(letter, value)?)))
+    }
+
+    /// One that may be cut short as long as it is the only one that begins so.
+    fn long(&mut self, name: &[u8], long: &[(&str, char)]) -> Result<(char, OsString), Failure> {
+        let mut parts = name.splitn(2, |byte| *byte == b'=');
+        let (name, value) = (parts.next().unwrap_or_default(), parts.next());
+        let is_meant = |(known, _): &&(&str, char)| known.as_bytes().starts_with(name);
+        let mut meant = long.iter().filter(is_meant);
+        let exact = long.iter().find(|(known, _)| known.as_bytes() == name);
+        let found = exact.or_else(|| meant.next().filter(|_| meant.next().is_none()));
+        let letter = found
+            .map(|(_, letter)| *letter)
+            .filter(|_| !name.is_empty());
+        let letter = letter.ok_or_else(|| {
+            let option = [b"--", name].concat();
+            self.unknown(OsStr::from_bytes(&option))
+        })?;
+        let value = value.map(|value| OsString::from_vec(value.to_vec()));
+        match (self.with_value.contains(letter), value) {
+            (true, value) => Ok((letter, self.value(letter, value)?)),
+            (false, None) => Ok((letter, OsString::new())),
+            (false, Some(_)) => Err(self.tool.wrong(&format!("-{letter} takes no value"))),
+        }
+    }
+
+    fn value(&mut self, letter: char, own: Option<OsString>) -> Result<OsString, Failure> {
+        let next = || {
+            let (value, rest) = self.rest.split_first()?;
+            self.rest = rest;
+            Some(value.clone())
+        };
+        let missing = || self.tool.wrong(&format!("-{letter} needs a value"));
+        own.or_else(next).ok_or_else(missing)
+    }
+
+    fn unknown(&self, option: impl AsRef<OsStr>) -> Failure {
+        self.tool
+            .wrong(&format!("unknown option {}", shown(option)))
+    }
+}

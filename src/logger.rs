@@ -154,6 +154,18 @@ pub fn write_failure(failure: &Failure) {
     write_last(Level::Error, &failure.message, &data);
 }
 
+/// Says how COMMAND died: to Kubernetes where it looks for it, and on stderr.
+pub fn write_death(pid: i32, signal: Option<i32>, message: &str) {
+    let mut data = Data::default();
+    let _ = write!(data.members, ",\"pid\":{pid}");
+    if let Some(signal) = signal {
+        let name = signal_names::name(signal);
+        let _ = write!(data.members, ",\"signal\":\"{name}\"");
+    }
+    write_termination_log(message);
+    write(&current().line(Level::Error, message, &data), PATIENCE);
+}
+
 /// The last line before the end.
 fn write_last(level: Level, message: &str, data: &Data) {
     write_termination_log(message);

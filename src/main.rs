@@ -17,7 +17,8 @@
 //! | `environment` | variables, their expansion, words |
 //! | `net` | deadlines, addresses, names, connections, TLS |
 //! | `cli` | what was typed |
-//! | `logger`, `files`, `accounts`, `procfs`, `wording`, `redaction`, `exit` | lines, files, passwd, /proc, words, codes |
+//! | `logger`, `files`, `accounts`, `procfs`, `cgroup` | lines, files, passwd, /proc, control groups |
+//! | `wording`, `redaction`, `exit` | words, secrets, codes |
 //! | `features` | what this build has, and how what it lacks is refused |
 //! | `sys` | the only unsafe code |
 #![cfg_attr(not(test), no_main)]
@@ -29,6 +30,7 @@
 )]
 
 mod accounts;
+mod cgroup;
 mod cli;
 #[cfg(feature = "postgres")]
 mod database;

@@ -28,6 +28,7 @@ const ROOMS: [&[&str]; 14] = [
         "files",
         "accounts",
         "procfs",
+        "cgroup",
         "wording",
         "redaction",
         "exit",

@@ -14,8 +14,8 @@ use crate::wording::named;
 
 pub mod mode;
 mod options;
-mod values;
 pub mod stand_in;
+mod values;
 
 pub use crate::cli::options::{OPTIONS, Opt, OptionSpec};
 pub use crate::cli::values::{Split, ValueKind};

@@ -3,11 +3,16 @@
 //! One pass over bytes: what a variable's value holds is never looked at again, what has no `${` comes out as it was,
 //! and `$${` is a literal `${`.
 
+use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
+use crate::cgroup;
 use crate::environment::Environment;
 use crate::wording::named;
+
+/// How many processors this container may use, where nobody has set it.
+pub const PROCESSORS: &str = "PORTERO_CPUS";
 
 /// An expanded text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +43,7 @@ pub fn expand(text: &OsStr, environment: &Environment) -> Result<Expanded, Strin
             find(&rest[at..], b"}").ok_or("a '${' is not closed ('$${' is a literal '${')")?;
         let reference = Reference::parse(&rest[at + 2..at + end])?;
         defaulted |= matches!(reference.otherwise, Otherwise::Default(_));
-        expanded.extend_from_slice(reference.value(environment)?);
+        expanded.extend_from_slice(&reference.value(environment)?);
         rest = &rest[at + end + 1..];
     }
     expanded.extend_from_slice(rest);
@@ -112,23 +117,21 @@ impl<'a> Reference<'a> {
         }
     }
 
-    fn value(&self, environment: &'a Environment) -> Result<&'a [u8], String> {
+    fn value(&self, environment: &'a Environment) -> Result<Cow<'a, [u8]>, String> {
         let name = self.name;
+        let known = match environment.get(name) {
+            // Looked up for who asks for it alone.
+            None if name == PROCESSORS => Some(Cow::Owned(cgroup::processors().to_string().into())),
+            known => known.map(|value| Cow::Borrowed(value.as_bytes())),
+        };
+        let unset = || format!("the variable {} is not set", named(name));
+        let given = known.clone().filter(|value| !value.is_empty());
         match self.otherwise {
-            Otherwise::Error => {
-                let value = environment
-                    .get(name)
-                    .ok_or_else(|| format!("the variable {} is not set", named(name)))?;
-                Ok(value.as_bytes())
-            }
-            Otherwise::Default(default) => {
-                Ok(environment.given(name).map_or(default, OsStrExt::as_bytes))
-            }
-            Otherwise::Message(message) => match environment.given(name) {
-                Some(value) => Ok(value.as_bytes()),
-                None if message.is_empty() => {
-                    Err(format!("the variable {} is not set", named(name)))
-                }
+            Otherwise::Error => known.ok_or_else(unset),
+            Otherwise::Default(default) => Ok(given.unwrap_or(Cow::Borrowed(default))),
+            Otherwise::Message(message) => match given {
+                Some(value) => Ok(value),
+                None if message.is_empty() => Err(unset()),
                 None => Err(format!("{name}: {}", String::from_utf8_lossy(message))),
             },
         }

@@ -1,9 +1,11 @@
 //! What `portero COMMAND` comes to.
 
 use std::ffi::{OsStr, OsString};
+use std::path::Path;
 
 use crate::cli::{CHILD_ONLY_IS_GONE, OPTIONS, Opt, OptionSpec, options_of};
 use crate::environment::Environment;
+use crate::environment::expand::PROCESSORS;
 use crate::environment::resolved::Resolved;
 use crate::exit::{Exit, Failure};
 use crate::identity::IdentityPlan;
@@ -88,7 +90,10 @@ impl RunPlan {
             stages: stages.into_iter().flatten().collect(),
             wait,
             migrate,
-            supervision: supervision(settings)?,
+            supervision: Supervision {
+                tells_death_of: Some(file_name(name)),
+                ..supervision(settings)?
+            },
             map_exit: settings
                 .list(Opt::MapExit)?
                 .iter()
@@ -168,7 +173,13 @@ fn replaces(settings: &Settings<'_>) -> Result<bool, Failure> {
 }
 
 fn is_named(command: &OsStr, name: &OsStr) -> bool {
-    std::path::Path::new(command).file_name() == Some(name)
+    Path::new(command).file_name() == Some(name)
+}
+
+/// For messages.
+fn file_name(command: &OsStr) -> String {
+    let name = Path::new(command).file_name().unwrap_or(command);
+    name.to_string_lossy().into_owned()
 }
 
 fn left_out(
@@ -285,7 +296,7 @@ fn is_known_variable(name: &str) -> bool {
             .iter()
             .any(|option| option.has_variable() && option.variable() == name)
     };
-    kubernetes || name == HEALTH_TARGETS || own()
+    kubernetes || name == HEALTH_TARGETS || name == PROCESSORS || own()
 }
 
 fn is_shell(command: &OsStr) -> bool {

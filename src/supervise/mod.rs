@@ -3,6 +3,7 @@
 
 pub mod child;
 pub mod clearance;
+mod death;
 pub mod helper;
 pub mod leftovers;
 mod outcome;
@@ -20,12 +21,13 @@ use std::time::{Duration, Instant};
 
 use crate::supervise::child::Child;
 use crate::supervise::clearance::Clearance;
+use crate::supervise::death::Watch;
 use crate::supervise::leftovers::{Left, Time, Told};
 pub use crate::supervise::outcome::Outcome;
 use crate::supervise::signals::SignalMap;
 use crate::supervise::stops::{Delay, Kill, ends_run, is_stop};
 use crate::sys;
-use crate::sys::{Arrival, Children, signal_names};
+use crate::sys::{Arrival, Children, SignalSet, signal_names};
 
 /// How long after a stop the end of the child still comes of it.
 const STOP_LASTS: Duration = Duration::from_mins(1);
@@ -48,6 +50,8 @@ pub struct Supervision {
     pub orphan_grace: Option<Duration>,
     /// Say of each orphan that it was reaped.
     pub tells_reaped: bool,
+    /// COMMAND's name: how it died is told. Of others the caller tells it.
+    pub tells_death_of: Option<String>,
 }
 
 /// Supervises `child` until it has ended, and its leftovers too.
@@ -73,12 +77,17 @@ pub fn supervise_with(child: Child, rules: &Supervision, clearance: &Clearance) 
         retries: 0,
         paused: false,
         told_to_pause: false,
+        sent: SignalSet::NONE,
     };
+    let watch = rules.tells_death_of.as_deref().map(Watch::begin);
     while !supervisor.ended {
         if clearance.is_withdrawn() {
             supervisor.kill_everyone();
         }
         supervisor.step();
+    }
+    if let Some(watch) = watch {
+        supervisor.tell_death(&watch);
     }
     let left = supervisor.left();
     supervisor.child.take_terminal();
@@ -119,6 +128,8 @@ struct Supervisor<'a> {
     paused: bool,
     /// The last that was forwarded of a terminal's stops and CONT was a stop.
     told_to_pause: bool,
+    /// What was forwarded so far, as it was sent.
+    sent: SignalSet,
 }
 
 impl Supervisor<'_> {
@@ -198,6 +209,17 @@ impl Supervisor<'_> {
                 self.child.pid,
                 shell::PATIENCE.as_secs()
             );
+        }
+    }
+
+    /// What portero killed itself has been told.
+    fn tell_death(&self, watch: &Watch<'_>) {
+        if self.kill != Kill::Done {
+            let outcome = Outcome {
+                status: self.status,
+                stop: self.stop,
+            };
+            watch.tell(self.child.pid, outcome, self.sent, self.child.foreground);
         }
     }
 
@@ -302,6 +324,9 @@ impl Supervisor<'_> {
         } else {
             self.child.signal(mapped)
         };
+        if sent.is_ok() {
+            self.sent = self.sent.with(mapped);
+        }
         if stops {
             self.after_stop();
         }

@@ -19,11 +19,15 @@ impl Outcome {
     /// The child's own exit: its code, or the signal that ended it.
     pub fn exit(self) -> Exit {
         let code = self.status.and_then(|status| status.code());
-        let signal = self.status.and_then(|status| status.signal());
-        match (code, signal) {
+        match (code, self.signal()) {
             (Some(code), _) => Exit::Command(u8::try_from(code).unwrap_or(u8::MAX)),
             (None, Some(signal)) => Exit::Signal(signal),
             (None, None) => Exit::Failed,
         }
+    }
+
+    /// The signal that ended the child.
+    pub fn signal(self) -> Option<i32> {
+        self.status.and_then(|status| status.signal())
     }
 }

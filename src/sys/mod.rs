@@ -33,7 +33,9 @@ pub use fork::{end_of, fork};
 pub use line::write_within;
 pub use mask::SignalSet;
 pub use memory::release_start;
-pub use process::{environment, executed_path, exit_now, standard_stream, time_since_boot};
+pub use process::{
+    environment, executed_path, exit_now, processors, standard_stream, time_since_boot,
+};
 pub use signals::{
     Arrival, claim_children, is_ignored, next_signal, pending_signals, set_signal_mask, stop_self,
     without_sigpipe,

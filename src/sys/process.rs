@@ -21,6 +21,17 @@ pub fn environment() -> Vec<&'static CStr> {
     (0..).map_while(entry).collect()
 }
 
+/// How many processors this process may run on: its affinity, within its cpuset (`sched_getaffinity(2)`).
+pub fn processors() -> Option<u64> {
+    // Room for 8,192: the kernel refuses a mask that is too short for its own.
+    let mut mask = [0_u64; 128];
+    // SAFETY: the kernel, and the C library behind it, writes no more than this size to the array.
+    let failed =
+        unsafe { libc::sched_getaffinity(0, size_of_val(&mask), mask.as_mut_ptr().cast()) };
+    let count = mask.iter().map(|word| u64::from(word.count_ones())).sum();
+    Some(count).filter(|count| failed == 0 && *count > 0)
+}
+
 /// The time since the machine was booted, suspension included: what a process's start is counted from in
 /// `/proc/PID/stat` (`clock_gettime(2)`, `CLOCK_BOOTTIME`; `proc(5)`, `starttime`).
 ///

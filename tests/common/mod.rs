@@ -4,6 +4,7 @@
 
 #![allow(dead_code, unused_imports, clippy::pedantic)]
 
+pub mod cgroup;
 pub mod early;
 pub mod faults;
 pub mod figures;

@@ -1,0 +1,193 @@
+//! What the kernel says of the control group that this process is in: `cgroups(7)`, and its administrator's guide,
+//! cgroup-v2.rst and cgroup-v1/memory.rst. Nothing of it need be there, or readable.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::sys;
+
+/// A group of version 2, or of one controller of version 1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// Its own directory.
+    directory: PathBuf,
+    /// Where the hierarchy is mounted: nothing above it is visible.
+    top: PathBuf,
+    /// Whether it is of version 2.
+    pub is_v2: bool,
+}
+
+impl Group {
+    /// The one that decides about `controller`, which version 1 has in a hierarchy of its own.
+    pub fn of(controller: &str) -> Option<Self> {
+        let read = |name: &str| fs::read_to_string(Path::new("/proc/self").join(name)).ok();
+        Self::find(controller, &read("cgroup")?, &read("mountinfo")?)
+    }
+
+    /// By the texts of /proc/self/cgroup (`cgroups(7)`) and /proc/self/mountinfo (`proc_pid_mountinfo(5)`).
+    fn find(controller: &str, groups: &str, mounts: &str) -> Option<Self> {
+        let group = |line: &'_ str| -> Option<(bool, String)> {
+            let mut parts = line.splitn(3, ':').skip(1);
+            let (controllers, path) = (parts.next()?, parts.next()?);
+            let is_v2 = controllers.is_empty();
+            let is_meant = is_v2 || controllers.split(',').any(|name| name == controller);
+            is_meant.then(|| (is_v2, path.to_owned()))
+        };
+        // A controller that version 1 has is not version 2's, whose line is there all the same.
+        let known = groups.lines().filter_map(group);
+        let mut found: Vec<_> = known
+            .filter_map(|(is_v2, path)| Self::mounted(controller, is_v2, &path, mounts))
+            .collect();
+        found.sort_by_key(|group| group.is_v2);
+        found.into_iter().next()
+    }
+
+    fn mounted(controller: &str, is_v2: bool, path: &str, mounts: &str) -> Option<Self> {
+        let mount = |line: &'_ str| -> Option<(String, PathBuf)> {
+            let (mount, filesystem) = line.split_once(" - ")?;
+            let mut filesystem = filesystem.split(' ');
+            let kind = filesystem.next()?;
+            let mut options = filesystem.next_back()?.split(',');
+            let is_meant = match is_v2 {
+                true => kind == "cgroup2",
+                false => kind == "cgroup" && options.any(|option| option == controller),
+            };
+            let mut fields = mount.split(' ').skip(3);
+            let (root, top) = (fields.next()?, fields.next()?);
+            is_meant.then(|| (root.to_owned(), PathBuf::from(top)))
+        };
+        let (root, top) = mounts.lines().find_map(mount)?;
+        // Without a cgroup namespace the path is the host's, of which the mount shows a part.
+        let below = Path::new(path).strip_prefix(&root).unwrap_or(Path::new(""));
+        Some(Self {
+            directory: top.join(below),
+            top,
+            is_v2,
+        })
+    }
+
+    /// A file of the group's own.
+    pub fn read(&self, file: &str) -> Option<String> {
+        fs::read_to_string(self.directory.join(file)).ok()
+    }
+
+    /// The same file of all levels that are visible, from its own up.
+    fn read_all(&self, file: &'static str) -> impl Iterator<Item = String> {
+        let levels = self.directory.ancestors();
+        let levels = levels.take_while(|level| level.starts_with(&self.top));
+        levels.filter_map(move |level| fs::read_to_string(level.join(file)).ok())
+    }
+}
+
+/// How many processors this process may use: those of its affinity, or what the quotas leave of them; at least 1.
+pub fn processors() -> u64 {
+    let affinity = sys::processors().unwrap_or(u64::MAX);
+    affinity.min(quota().unwrap_or(u64::MAX)).clamp(1, 4096)
+}
+
+/// What the quotas of all visible levels leave, rounded up; `None` without a quota.
+fn quota() -> Option<u64> {
+    let group = Group::of("cpu")?;
+    let shares: Vec<u64> = if group.is_v2 {
+        let quotas = group.read_all("cpu.max");
+        quotas
+            .filter_map(|text| share(text.split_once(' ')?))
+            .collect()
+    } else {
+        let quotas = group.read_all("cpu.cfs_quota_us");
+        let both = quotas.zip(group.read_all("cpu.cfs_period_us"));
+        both.filter_map(|(quota, period)| share((&quota, &period)))
+            .collect()
+    };
+    shares.into_iter().min()
+}
+
+/// Quota and period, in microseconds, as processors. `max` and -1 are no quota.
+fn share((quota, period): (&str, &str)) -> Option<u64> {
+    let (quota, period): (u64, u64) = (quota.trim().parse().ok()?, period.trim().parse().ok()?);
+    (period > 0).then(|| quota.div_ceil(period))
+}
+
+/// How often the kernel has killed for memory in this group so far.
+#[derive(Debug)]
+pub struct MemoryKills {
+    group: Group,
+    before: Counts,
+}
+
+/// Out of `memory.events`, or of `memory.oom_control`, which has the second alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Counts {
+    /// How often the group's own limit was met.
+    limit: u64,
+    kills: u64,
+}
+
+impl MemoryKills {
+    /// Up to now.
+    pub fn until_now() -> Option<Self> {
+        let group = Group::of("memory")?;
+        let before = counts(&group)?;
+        Some(Self { group, before })
+    }
+
+    /// Why the kernel killed a process of the group since then, if it did.
+    pub fn since(&self) -> Option<String> {
+        let (before, now) = (self.before, counts(&self.group)?);
+        if now.kills <= before.kills {
+            return None;
+        }
+        let limit = |file: &str| self.group.read(file)?.trim().parse().ok();
+        let by_own = !self.group.is_v2 || now.limit > before.limit;
+        let limit = match (by_own, self.group.is_v2) {
+            (false, _) => None,
+            (true, true) => limit("memory.max").map(|limit| (limit, "memory.max")),
+            (true, false) => {
+                let limited = limit("memory.limit_in_bytes").filter(|limit| *limit < NO_LIMIT);
+                limited.map(|limit| (limit, "memory.limit_in_bytes"))
+            }
+        };
+        Some(match limit {
+            Some((limit, file)) => format!(
+                "killed for memory: the container's limit is {} ({file})",
+                size(limit)
+            ),
+            None if self.group.is_v2 => {
+                "killed for memory: by a limit above the container, or the node's".into()
+            }
+            None => "killed for memory".into(),
+        })
+    }
+}
+
+/// Version 1 shows the largest number of pages for none.
+const NO_LIMIT: u64 = 1 << 60;
+
+fn counts(group: &Group) -> Option<Counts> {
+    let file = if group.is_v2 {
+        "memory.events"
+    } else {
+        "memory.oom_control"
+    };
+    let text = group.read(file)?;
+    let count = |name: &str| {
+        let mut lines = text.lines().filter_map(|line| line.split_once(' '));
+        lines.find_map(|(known, count)| (known == name).then(|| count.trim().parse().ok())?)
+    };
+    Some(Counts {
+        limit: count("oom").unwrap_or(0),
+        kills: count("oom_kill")?,
+    })
+}
+
+/// A number of bytes in the largest unit that it is a whole number of.
+fn size(bytes: u64) -> String {
+    let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
+    let unit = units
+        .iter()
+        .find(|(bits, _)| bytes > 0 && bytes % (1 << bits) == 0);
+    unit.map_or_else(
+        || format!("{bytes} bytes"),
+        |(bits, name)| format!("{} {name}", bytes >> bits),
+    )
+}

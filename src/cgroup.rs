@@ -48,9 +48,10 @@ impl Group {
             let mut filesystem = filesystem.split(' ');
             let kind = filesystem.next()?;
             let mut options = filesystem.next_back()?.split(',');
-            let is_meant = match is_v2 {
-                true => kind == "cgroup2",
-                false => kind == "cgroup" && options.any(|option| option == controller),
+            let is_meant = if is_v2 {
+                kind == "cgroup2"
+            } else {
+                kind == "cgroup" && options.any(|option| option == controller)
             };
             let mut fields = mount.split(' ').skip(3);
             let (root, top) = (fields.next()?, fields.next()?);
@@ -185,7 +186,7 @@ fn size(bytes: u64) -> String {
     let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
     let unit = units
         .iter()
-        .find(|(bits, _)| bytes > 0 && bytes % (1 << bits) == 0);
+        .find(|(bits, _)| bytes > 0 && bytes.is_multiple_of(1 << bits));
     unit.map_or_else(
         || format!("{bytes} bytes"),
         |(bits, name)| format!("{} {name}", bytes >> bits),

@@ -1,5 +1,5 @@
-//! Why COMMAND died: one line when a signal ended it that nobody sent through portero, with the kernel's reason where it
-//! was killed for memory, in a real control group.
+//! Why COMMAND died: one line when a signal ended it that nobody sent through portero, with the kernel's reason where
+//! it was killed for memory, in a real control group.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
 

@@ -2,6 +2,7 @@
 //! same exit code, the same output of COMMAND, the same signals for the same processes.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::pedantic)]
+#![allow(clippy::type_complexity)]
 
 mod common;
 

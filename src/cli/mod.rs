@@ -6,7 +6,6 @@ use std::ffi::{OsStr, OsString};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use mode::Mode;
-use stand_in::StandIn;
 
 use crate::exit::Failure;
 use crate::features::{self, Feature};
@@ -15,9 +14,11 @@ use crate::wording::named;
 pub mod mode;
 mod options;
 pub mod stand_in;
+mod typed;
 mod values;
 
 pub use crate::cli::options::{OPTIONS, Opt, OptionSpec};
+pub use crate::cli::typed::{Asked, Typed};
 pub use crate::cli::values::{Split, ValueKind};
 
 const OPERANDS: &str = "operands";
@@ -44,70 +45,6 @@ const EXIT_CODES: &str = "Exit codes:
 const HEALTH_EXIT_CODES: &str = "Exit codes:
   0  healthy
   1  unhealthy, whatever the reason";
-
-/// The command line as it was typed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Typed {
-    /// Which command.
-    pub mode: Mode,
-    /// The option values in the order of `OPTIONS`; a switch that was given has one empty value.
-    values: Vec<Vec<OsString>>,
-    /// COMMAND and its arguments, or the TARGETs.
-    pub operands: Vec<OsString>,
-    /// Whose name portero was called by.
-    pub stand_in: Option<StandIn>,
-    /// What that name implies: defaults in the place of portero's own.
-    implied: Vec<(Opt, &'static str)>,
-    /// tini's `-p`: the signal that portero gets when its parent dies.
-    pub parent_death: Option<String>,
-    /// tini's `-w`: say of each orphan that it was reaped.
-    pub tells_reaped: bool,
-}
-
-impl Typed {
-    /// An empty command line.
-    pub fn nothing(mode: Mode) -> Self {
-        Self {
-            mode,
-            values: vec![Vec::new(); OPTIONS.len()],
-            operands: Vec::new(),
-            stand_in: None,
-            implied: Vec::new(),
-            parent_death: None,
-            tells_reaped: false,
-        }
-    }
-
-    /// The values that were typed for `opt`; none when it was not given.
-    pub fn values(&self, opt: Opt) -> &[OsString] {
-        &self.values[opt as usize]
-    }
-
-    /// What the name that portero was called by implies for `opt`.
-    pub fn implied(&self, opt: Opt) -> Option<&'static str> {
-        let mut implied = self.implied.iter().filter(|(known, _)| *known == opt);
-        implied.next_back().map(|(_, value)| *value)
-    }
-
-    /// Whether the variable of `option` counts.
-    pub fn heeds(&self, option: &OptionSpec) -> bool {
-        option.is_of_dropper() || !self.is_dropper()
-    }
-
-    /// Whether portero was called to become a user, as gosu, and for nothing else.
-    pub fn is_dropper(&self) -> bool {
-        self.stand_in.is_some_and(StandIn::is_dropper)
-    }
-}
-
-/// What the command line asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Asked {
-    /// To work.
-    Work(Typed),
-    /// To print this text (`--help`, `--version`) and exit 0.
-    Print(String),
-}
 
 /// Reads the arguments, without the program's name.
 ///

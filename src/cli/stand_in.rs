@@ -1,13 +1,15 @@
 //! By any other name: called as `dumb-init`, `tini`, `gosu` or `su-exec` (a copy or a link), portero reads that tool's
 //! command line and means what it means by it. What is typed there is as if typed in portero's own words; what the name
-//! alone implies is a default, which `PORTERO_…` variables beat.
+//! alone implies is a default, which `PORTERO_…` variables beat. Of a dropper's variables those of identity and output
+//! count, and the others are left to whoever comes after it.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 use crate::cli::mode::Mode;
-use crate::cli::{Asked, Opt, Typed};
+use crate::cli::options::Opt;
+use crate::cli::typed::{Asked, Typed};
 use crate::exit::{Exit, Failure};
 use crate::wording::shown;
 
@@ -51,12 +53,6 @@ impl StandIn {
         }
     }
 
-    /// Whether it becomes a user, and nothing else: of portero's variables those of identity and output count, and the
-    /// others are left to whoever comes after it.
-    pub fn is_dropper(self) -> bool {
-        matches!(self, Gosu | SuExec)
-    }
-
     /// Its command line in portero's words.
     ///
     /// # Errors
@@ -71,7 +67,7 @@ impl StandIn {
             typed: Typed::nothing(Mode::Run),
             print: None,
         };
-        words.typed.stand_in = Some(self);
+        words.typed.is_dropper = matches!(self, Gosu | SuExec);
         match self {
             DumbInit => words.dumb_init(arguments, variable)?,
             Tini => words.tini(arguments, variable)?,

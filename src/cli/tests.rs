@@ -226,8 +226,8 @@ fn the_readmes_tables_have_every_option_variable_default_and_exit_code() {
 const OPTIONS_OF_OTHERS: &[(&str, &str)] = &[
     (
         "docker, compose",
-        "build-arg cap-add cap-drop compose-file entrypoint env-file format init network platform read-only rm \
-         security-opt target",
+        "build-arg cap-add cap-drop compose-file cpus entrypoint env-file format init network platform read-only \
+         rm security-opt target",
     ),
     ("Dockerfile", "chmod from interval start-period timeout"),
     (
@@ -295,9 +295,10 @@ fn the_pages_name_no_option_that_is_neither_ours_nor_of_a_tool_that_they_speak_o
 
 #[test]
 fn the_pages_name_no_variable_that_is_not_ours() {
-    // The operands of the health check, the tests' own, what stands for any, and the families.
+    // The operands of the health check, what is looked up, the tests' own, what stands for any, and the families.
     let others = [
         "PORTERO_HEALTH_TARGET",
+        "PORTERO_CPUS",
         "PORTERO_HERD",
         "PORTERO_SOAK",
         "PORTERO_UNDER_TEST",

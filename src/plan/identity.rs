@@ -37,7 +37,7 @@ pub fn identity(settings: &Settings<'_>) -> Result<IdentityPlan, Failure> {
             keep: kept_capabilities(settings)?,
             allow_new: settings.switch(Opt::AllowNewPrivileges)?,
         },
-        names: if settings.typed.is_dropper() {
+        names: if settings.typed.is_dropper {
             Names::Home
         } else {
             Names::All

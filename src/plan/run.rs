@@ -179,7 +179,7 @@ fn is_named(command: &OsStr, name: &OsStr) -> bool {
 /// For messages.
 fn file_name(command: &OsStr) -> String {
     let name = Path::new(command).file_name().unwrap_or(command);
-    name.to_string_lossy().into_owned()
+    named(name)
 }
 
 fn left_out(
@@ -265,7 +265,7 @@ fn typed_variables(settings: &Settings<'_>) -> Vec<(String, OsString)> {
 fn warnings(settings: &Settings<'_>, command: &[OsString]) -> Result<Vec<String>, Failure> {
     let mut warnings = Vec::new();
     let own = settings.environment.own();
-    for (name, _) in own.filter(|_| !settings.typed.is_dropper()) {
+    for (name, _) in own.filter(|_| !settings.typed.is_dropper) {
         let name = name.to_string_lossy();
         if name == "PORTERO_SIGNAL_CHILD_ONLY" {
             warnings.push(format!("{name} is gone: {CHILD_ONLY_IS_GONE}"));

@@ -2,7 +2,7 @@
 //! its processes for memory. What is told is looked up when COMMAND has been started, and when it has ended.
 
 use crate::cgroup::MemoryKills;
-use crate::supervise::Outcome;
+use crate::supervise::outcome::Outcome;
 use crate::sys::signal_names;
 use crate::{logger, sys};
 

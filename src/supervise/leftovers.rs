@@ -10,6 +10,7 @@ use crate::supervise::processes;
 use crate::supervise::processes::Process;
 use crate::supervise::signals::SignalMap;
 use crate::supervise::stops::{ends_run, is_stop};
+use crate::supervise::story::Story;
 use crate::sys;
 use crate::sys::Children;
 
@@ -80,6 +81,8 @@ pub struct Left {
     pub told: Told,
     /// The child's process group: all that is known of it where there is no /proc.
     pub group: Option<i32>,
+    /// What `-v` tells of it.
+    pub story: Story,
 }
 
 impl Left {
@@ -93,6 +96,7 @@ impl Left {
             time: grace.map_or(Time::Ignored, until),
             told: Told::default(),
             group: None,
+            story: Story::default(),
         }
     }
 }
@@ -105,7 +109,12 @@ pub fn end_within(grace: Option<Duration>, map: &SignalMap, clearance: &Clearanc
 /// Ends what is left, or kills it when `clearance` is withdrawn. Returns at once when nothing is. Returns the first
 /// signal meanwhile that asked for the end of the run.
 pub fn end(left: Left, map: &SignalMap, clearance: &Clearance) -> Option<i32> {
-    let Left { time, told, group } = left;
+    let Left {
+        time,
+        told,
+        group,
+        story,
+    } = left;
     if time == Time::Ignored || !any_left() {
         return None;
     }
@@ -115,6 +124,7 @@ pub fn end(left: Left, map: &SignalMap, clearance: &Clearance) -> Option<i32> {
         map,
         stop: None,
         pause: SHORTEST_PAUSE,
+        story,
     };
     let deadline = match time {
         Time::Until(deadline, ..) => Some(deadline),
@@ -143,6 +153,7 @@ struct Sweep<'a> {
     stop: Option<i32>,
     /// Until the next look, when nothing happens.
     pause: Duration,
+    story: Story,
 }
 
 impl Sweep<'_> {
@@ -205,6 +216,7 @@ impl Sweep<'_> {
             process.parent == own && !process.has_ended() && self.told.insert(process)
         });
         processes::signal(&news, libc::SIGTERM);
+        self.story.told(&news, libc::SIGTERM);
         processes::continue_stopped(&news);
         self.pause = if news.is_empty() {
             (self.pause * 2).min(LONGEST_PAUSE)
@@ -220,6 +232,7 @@ impl Sweep<'_> {
             return;
         };
         let all = signal_all(self.group, mapped);
+        self.story.told(&all, mapped);
         if is_stop(number, self.map) {
             processes::continue_stopped(&all);
             for process in &all {
@@ -244,6 +257,9 @@ impl Sweep<'_> {
         if ends_run(number, self.map) {
             self.stop.get_or_insert(number);
         }
+        if number != libc::SIGCHLD {
+            self.story.received(number, is_stop(number, self.map));
+        }
         Some(number)
     }
 }
@@ -253,7 +269,7 @@ impl Sweep<'_> {
 pub fn any_left() -> bool {
     loop {
         match sys::next_change() {
-            Children::Changed(_) => {}
+            Children::Changed(gone) => log::debug!(pid = gone.pid; "pid {} has ended", gone.pid),
             Children::Unchanged | Children::Unknown => return true,
             Children::None => return false,
         }

@@ -13,6 +13,8 @@ mod shell;
 pub mod signals;
 pub mod start;
 pub mod stops;
+mod story;
+mod supervision;
 mod terminal;
 
 use std::os::unix::process::ExitStatusExt;
@@ -24,8 +26,9 @@ use crate::supervise::clearance::Clearance;
 use crate::supervise::death::Watch;
 use crate::supervise::leftovers::{Left, Time, Told};
 pub use crate::supervise::outcome::Outcome;
-use crate::supervise::signals::SignalMap;
 use crate::supervise::stops::{Delay, Kill, ends_run, is_stop};
+use crate::supervise::story::Story;
+pub use crate::supervise::supervision::Supervision;
 use crate::sys;
 use crate::sys::{Arrival, Children, SignalSet, signal_names};
 
@@ -34,25 +37,6 @@ const STOP_LASTS: Duration = Duration::from_mins(1);
 /// How often it is asked once more after a `wait(2)` that failed, and for how long.
 const RETRY: Duration = Duration::from_millis(50);
 const RETRIES: u32 = 40;
-
-/// How a child is supervised.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Supervision {
-    /// Signals go to the child's whole process group, not to the child alone.
-    pub group: bool,
-    /// What is forwarded for what.
-    pub map: SignalMap,
-    /// How long a stop waits before it is forwarded.
-    pub stop_delay: Option<Duration>,
-    /// How long after a stop was forwarded everything is killed; `None` is never.
-    pub stop_timeout: Option<Duration>,
-    /// How long what the child left behind has to finish; `None` leaves it alone.
-    pub orphan_grace: Option<Duration>,
-    /// Say of each orphan that it was reaped.
-    pub tells_reaped: bool,
-    /// COMMAND's name: how it died is told. Of others the caller tells it.
-    pub tells_death_of: Option<String>,
-}
 
 /// Supervises `child` until it has ended, and its leftovers too.
 pub fn supervise(child: Child, rules: &Supervision) -> Outcome {
@@ -78,6 +62,7 @@ pub fn supervise_with(child: Child, rules: &Supervision, clearance: &Clearance) 
         paused: false,
         told_to_pause: false,
         sent: SignalSet::NONE,
+        story: Story::default(),
     };
     let watch = rules.tells_death_of.as_deref().map(Watch::begin);
     while !supervisor.ended {
@@ -86,12 +71,12 @@ pub fn supervise_with(child: Child, rules: &Supervision, clearance: &Clearance) 
         }
         supervisor.step();
     }
-    if let Some(watch) = watch {
-        supervisor.tell_death(&watch);
-    }
+    supervisor.tell_end(watch.as_ref());
     let left = supervisor.left();
     supervisor.child.take_terminal();
+    let story = left.story;
     let late = leftovers::end(left, &rules.map, clearance);
+    story.concluded();
     if supervisor.status.is_none() {
         log::error!(
             pid = child.pid;
@@ -130,6 +115,7 @@ struct Supervisor<'a> {
     told_to_pause: bool,
     /// What was forwarded so far, as it was sent.
     sent: SignalSet,
+    story: Story,
 }
 
 impl Supervisor<'_> {
@@ -174,7 +160,7 @@ impl Supervisor<'_> {
         }
         if is_over(self.warn_at) {
             self.warn_at = None;
-            self.warn_of_shell();
+            shell::warn(self.child.pid);
         }
     }
 
@@ -200,25 +186,14 @@ impl Supervisor<'_> {
         leftovers::signal_all(self.child.group(), libc::SIGKILL);
     }
 
-    fn warn_of_shell(&self) {
-        if let Some(child) = shell::waits_for(self.child.pid) {
-            log::warn!(
-                pid = self.child.pid;
-                "{} (pid {}) is a shell that was told to stop {}s ago and still waits for {child}: a shell does not pass signals on. Start the program by 'exec' in the script, or set --signal-group",
-                processes::name(self.child.pid),
-                self.child.pid,
-                shell::PATIENCE.as_secs()
-            );
-        }
-    }
-
-    /// What portero killed itself has been told.
-    fn tell_death(&self, watch: &Watch<'_>) {
-        if self.kill != Kill::Done {
-            let outcome = Outcome {
-                status: self.status,
-                stop: self.stop,
-            };
+    /// The child has ended. What portero killed itself has been told.
+    fn tell_end(&self, watch: Option<&Watch<'_>>) {
+        let outcome = Outcome {
+            status: self.status,
+            stop: self.stop,
+        };
+        self.story.ended(self.child.pid, outcome);
+        if let Some(watch) = watch.filter(|_| self.kill != Kill::Done) {
             watch.tell(self.child.pid, outcome, self.sent, self.child.foreground);
         }
     }
@@ -246,6 +221,7 @@ impl Supervisor<'_> {
         };
         left.told = std::mem::take(&mut self.told);
         left.group = self.child.group();
+        left.story = self.story;
         left
     }
 
@@ -282,6 +258,7 @@ impl Supervisor<'_> {
         if stops {
             self.stopped_at = Some(Instant::now());
         }
+        self.story.received(number, stops);
         // A key: the terminal sent it to the whole group, so the child has it already. A hang-up, HUP and CONT, goes to
         // the leader of the session alone (`setsid(2)`), which portero may be.
         let is_key = from_kernel && !matches!(number, libc::SIGHUP | libc::SIGCONT);
@@ -291,12 +268,9 @@ impl Supervisor<'_> {
             }
             return;
         }
-        let on_terminal = self.child.terminal.is_some();
-        if stops
-            && self
-                .delay
-                .holds_back(number, self.rules.stop_delay, on_terminal)
-        {
+        let (delay, on_terminal) = (self.rules.stop_delay, self.child.terminal.is_some());
+        if stops && self.delay.holds_back(number, delay, on_terminal) {
+            self.story.delayed(number, delay.unwrap_or_default());
             return;
         }
         self.forward(number);
@@ -324,17 +298,18 @@ impl Supervisor<'_> {
         } else {
             self.child.signal(mapped)
         };
-        if sent.is_ok() {
-            self.sent = self.sent.with(mapped);
+        match sent {
+            Ok(()) => {
+                self.sent = self.sent.with(mapped);
+                self.story.forwarded(mapped, &self.child, whole);
+            }
+            Err(error) => {
+                let name = signal_names::name(mapped);
+                log::debug!("{name} could not be forwarded: {error}");
+            }
         }
         if stops {
             self.after_stop();
-        }
-        if let Err(error) = sent {
-            log::debug!(
-                "{} could not be forwarded: {error}",
-                signal_names::name(mapped)
-            );
         }
     }
 

@@ -42,8 +42,20 @@ fn file_name(path: &[u8]) -> &[u8] {
     name.strip_prefix(b"-").unwrap_or(name)
 }
 
+/// Says that this child is a shell that waits, and what to do about it.
+pub fn warn(pid: i32) {
+    if let Some(child) = waits_for(pid) {
+        log::warn!(
+            pid;
+            "{} (pid {pid}) is a shell that was told to stop {}s ago and still waits for {child}: a shell does not pass signals on. Start the program by 'exec' in the script, or set --signal-group",
+            processes::name(pid),
+            PATIENCE.as_secs()
+        );
+    }
+}
+
 /// Who a shell waits for: `sleep (pid 9)`. `None` when it has no child, has ended, or is no shell any more.
-pub fn waits_for(pid: i32) -> Option<String> {
+fn waits_for(pid: i32) -> Option<String> {
     if !is_shell(pid) || processes::look_at(pid)?.has_ended() {
         return None;
     }

@@ -68,7 +68,8 @@ pub fn rust() -> &'static str {
              RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends gcc libc6-dev\n\
              ENV RUSTUP_HOME=/usr/local/rustup CARGO_HOME=/usr/local/cargo RUSTUP_TOOLCHAIN={name} \
              PATH=/usr/local/cargo/bin:/usr/bin:/bin\n\
-             ENV CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16\n\
+             ENV CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+             CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS=true\n\
              ADD rustup.tar /usr/local/rustup/\n\
              COPY rustup /usr/local/cargo/bin/rustup\n\
              RUN ln -s rustup /usr/local/cargo/bin/cargo && ln -s rustup /usr/local/cargo/bin/rustc\n"

@@ -55,7 +55,7 @@ fn released(rest: &str) -> PathBuf {
     path
 }
 
-/// A root with busybox alone.
+/// A root with busybox alone, and the directory that every system has.
 fn busybox() -> &'static str {
     let context = TempDir::new();
     context.file(
@@ -63,7 +63,7 @@ fn busybox() -> &'static str {
         "FROM portero-test/debian:bookworm AS debian\n\
          RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends busybox-static\n\
          FROM scratch\nCOPY --from=debian /bin/busybox /bin/busybox\n\
-         RUN [\"/bin/busybox\", \"--install\", \"/bin\"]\n",
+         RUN [\"/bin/busybox\", \"--install\", \"/bin\"]\nRUN mkdir -p /usr/local\n",
     );
     images::build("busybox", &context, &[]);
     "portero-test/busybox"
@@ -298,10 +298,12 @@ fn a_registry_gets_images_of_both_architectures_by_their_digests() {
             };
             let said = run.arg("--version").exits(0).stdout;
             assert_is_portero(&said);
+            if architecture == "amd64" {
+                assert_is_portero(&docker(&["run", "--rm", name, "--version"]));
+            }
+            drop(container);
+            docker(&["image", "rm", name]);
         }
-        let said = docker(&["run", "--rm", name, "--version"]);
-        assert_is_portero(&said);
-        docker(&["image", "rm", name]);
     }
     let tags = docker_with(&[
         "manifest",

@@ -245,11 +245,91 @@ fn commas_between_targets_are_refused_and_those_between_hosts_are_not() {
         "postgres://app@a,b/x",
         "postgres://app@a:1,b:2/x?options=-c%20a=b,c",
         "redis://a,b:2/0",
+        "nats://a:4222,nats://b:4222",
+        "mongodb://a,b:2/x",
         "http://a/x?next=b,http://c",
         "http://a/x,y",
         "file:///a,b",
     ];
     for target in one {
         Run::portero().args(["wait", "--dry-run", target]).exits(0);
+    }
+}
+
+#[test]
+fn a_broker_is_ready_when_one_of_its_hosts_accepts_and_its_port_is_said_to_be_all_that_is_asked() {
+    let (gone, there) = (unused_port(), Server::accepting("127.0.0.1:0"));
+    let url = format!(
+        "amqp://user:{PASSWORD}@127.0.0.1:{gone},{}/v",
+        there.address()
+    );
+    let shown = format!(
+        "BROKER (only the port of amqp://127.0.0.1:{gone},{})",
+        there.address()
+    );
+    Run::portero()
+        .args(["wait", "BROKER"])
+        .env("BROKER", &url)
+        .exits(0)
+        .assert_stderr_contains(&format!("{shown} is ready after "))
+        .assert_never_says(PASSWORD);
+    Run::portero()
+        .args(["healthcheck", "BROKER"])
+        .env("BROKER", &url)
+        .exits(0)
+        .assert_stdout_contains("healthy: BROKER (only the port of amqp://");
+    let other = unused_port();
+    Run::portero()
+        .line("wait --wait-timeout 300ms BROKER")
+        .env(
+            "BROKER",
+            format!("nats://127.0.0.1:{gone},nats://127.0.0.1:{other}"),
+        )
+        .exits(124)
+        .assert_stderr_contains(&format!(
+            "127.0.0.1:{gone}: connection refused (ECONNREFUSED); 127.0.0.1:{other}: "
+        ));
+}
+
+#[test]
+fn without_the_lock_the_database_is_any_target_and_for_a_file_nobody_waits() {
+    let there = Server::accepting("127.0.0.1:0");
+    let table = [
+        (
+            format!("mysql://u:{PASSWORD}@{}/d", there.address()),
+            "only the port of mysql://",
+        ),
+        ("sqlite:////data/app.db".to_owned(), ""),
+    ];
+    for (url, said) in table {
+        let run = || {
+            Run::portero()
+                .env("PORTERO_DATABASE", "DATABASE_URL")
+                .env("DATABASE_URL", &url)
+        };
+        let migrated = run()
+            .args([
+                "--no-lock",
+                "--migrate",
+                "echo migrated",
+                "--",
+                "echo",
+                "started",
+            ])
+            .exits(0);
+        migrated.assert_stdout("migrated\nstarted\n");
+        migrated
+            .assert_stderr_contains(said)
+            .assert_never_says(PASSWORD);
+        let waited = run().arg("wait").exits(0);
+        waited.assert_stderr_contains(said);
+        run()
+            .args(["--migrate", "echo migrated", "--", "echo", "started"])
+            .exits(125)
+            .assert_stdout("")
+            .assert_stderr_contains(
+                "only Postgres can hold the migration lock: with --no-lock --database takes any",
+            )
+            .assert_never_says(PASSWORD);
     }
 }

@@ -190,6 +190,47 @@ fn a_database_of_another_kind_is_named_by_its_scheme_alone() {
 }
 
 #[test]
+fn without_the_lock_the_database_is_any_target_and_a_file_is_none_to_wait_for() {
+    let table = r#"
+        mysql://app:hunter2@db/shop              only the port of mysql://db:3306
+        redis://:hunter2@cache                   redis://cache:6379
+        db:5432                                  db:5432
+        postgres://app:hunter2@db/shop           postgres://app@db:5432/shop
+        sqlite:///app.db                         -
+        sqlite+aiosqlite:///./app.db             -
+        sqlite3:db/production.sqlite3            -
+        jdbc:sqlite:app.db                       -
+        "'sqlite:///app.db'"                     -
+        file:./dev.db                            -
+    "#;
+    for [url, target] in rows(table) {
+        let line = format!("--database {url} --migrate a x");
+        let plan = run(&format!("--no-lock {line}"), "").expect("a plan");
+        assert_eq!(plan.wait.is_none(), target.is_empty(), "{url}");
+        let migrate = plan.migrate.expect("a migration");
+        let shown: Vec<String> = migrate
+            .wait
+            .targets
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(
+            (shown.join(" "), migrate.database.is_none()),
+            (target.to_owned(), true),
+            "{url}"
+        );
+        if !url.starts_with("postgres") {
+            let message = error(&line, "");
+            assert!(
+                message.contains("with --no-lock --database takes any target"),
+                "{message}"
+            );
+            assert!(!message.contains("hunter2"), "{message}");
+        }
+    }
+}
+
+#[test]
 fn a_stage_gets_what_was_typed_as_variables_and_nothing_that_is_done() {
     let line = "--user 1:1 --default A=b --map-signal TERM=QUIT --wait x:1 --wait ${HOST}:2 \
         --database DATABASE_URL --migrate \"a '${HOST}'\" -q --stop-delay 9 uvicorn";

@@ -1,13 +1,14 @@
 //! What `portero wait` comes to, and the database that others wait for too.
 
-use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::cli::Opt;
+use crate::cli::mode::Mode;
+use crate::database::url::PostgresUrl;
 use crate::exit::Failure;
 use crate::net::verification::Verification;
-use crate::probe::target::Target;
+use crate::probe::target::{Target, is_scheme, is_sqlite};
 use crate::settings::Settings;
 
 /// The variable by which a run tells its migrate stage that its targets were ready a moment ago. Nobody else sets it.
@@ -56,7 +57,8 @@ impl WaitPlan {
                 .map(|text| Target::parse(text, settings.environment));
             Self::with(settings, targets.collect::<Result<_, _>>()?)?
         };
-        if plan.targets.is_empty() {
+        // A database that is a file is none to wait for.
+        if plan.targets.is_empty() && !settings.is_given(Opt::Database) {
             return Err(Failure::failed(
                 "there is nothing to wait for: say a TARGET, or set PORTERO_WAIT or PORTERO_DATABASE",
             ));
@@ -88,36 +90,40 @@ pub(super) fn verification(
     })
 }
 
-/// The database, when there is one. It is Postgres or an error: no other has this lock.
+/// The database, when there is one to wait for. It is Postgres or an error, as no other has this lock, unless nobody
+/// takes the lock: then it is any target, or a file of `SQLite`'s, for which nobody waits.
 pub(super) fn database(settings: &Settings<'_>) -> Result<Option<Target>, Failure> {
     // A bare variable's name stands for its value to the letter; all else is expanded like any option.
     let Some(text) = settings.value(Opt::Database)? else {
         return Ok(None);
     };
-    let remedy = "only Postgres can hold the migration lock: use --wait TARGET, and --no-lock for the migrations";
-    let target = Target::parse(&text, settings.environment).map_err(|failure| {
-        let value = settings.environment.given(&text).unwrap_or(&text);
-        let message = foreign_scheme(value)
-            .map(|scheme| format!("a {scheme}:// URL is not Postgres: {remedy}"));
-        settings.invalid(Opt::Database, message.as_ref().unwrap_or(&failure.message))
-    })?;
-    if target.postgres().is_none() {
-        return Err(settings.invalid(
-            Opt::Database,
-            &format!("{target} is not a Postgres URL: {remedy}"),
-        ));
+    let value = settings.environment.given(&text).unwrap_or(&text);
+    let value = value.to_string_lossy();
+    let is_unguarded = settings.typed.mode == Mode::Wait || settings.switch(Opt::NoLock)?;
+    if is_unguarded && is_sqlite(&value) {
+        return Ok(None);
     }
-    Ok(Some(target))
+    let target = Target::parse(&text, settings.environment);
+    if let Ok(target) = &target
+        && (is_unguarded || target.postgres().is_some())
+    {
+        return Ok(Some(target.clone()));
+    }
+    let remedy = "only Postgres can hold the migration lock: with --no-lock --database takes any target, as --wait does";
+    let message = match (foreign_scheme(&value), target) {
+        (Some(scheme), _) => format!("a {scheme} URL is not Postgres: {remedy}"),
+        (None, Ok(target)) => format!("{target} is not a Postgres URL: {remedy}"),
+        (None, Err(failure)) => failure.message,
+    };
+    Err(settings.invalid(Opt::Database, &message))
 }
 
-/// The scheme of a URL that is of something other than Postgres. Only what RFC 3986, 3.1 takes for one is shown: what
-/// comes before `://` in other text may have a password in it.
-fn foreign_scheme(value: &OsStr) -> Option<String> {
-    let text = value.to_str()?.trim_start_matches([' ', '"', '\'']);
+/// The scheme of a URL that is of something other than Postgres.
+fn foreign_scheme(value: &str) -> Option<String> {
+    let text = value.trim_start_matches([' ', '"', '\'']);
+    if is_sqlite(text) {
+        return text.split_once(':').map(|(scheme, _)| format!("{scheme}:"));
+    }
     let scheme = text.split_once("://")?.0.to_ascii_lowercase();
-    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-        && scheme
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
-    (is_scheme && !scheme.starts_with("postgres")).then_some(scheme)
+    (is_scheme(&scheme) && !PostgresUrl::is_meant_by(text)).then(|| format!("{scheme}://"))
 }

@@ -1,11 +1,13 @@
 //! The one grammar of targets, for `--wait`, `wait` and `healthcheck`.
 
 mod http;
+mod ports;
 #[cfg(feature = "redis")]
 pub(super) mod redis;
 #[cfg(not(feature = "redis"))]
 #[path = "target/redis/absent.rs"]
 mod redis;
+mod spelling;
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -23,13 +25,16 @@ use crate::exit::Failure;
 use crate::features::Feature;
 pub(super) use crate::net::address::Host;
 use crate::net::address::{HostError, absolute, socket_path};
+pub(super) use crate::probe::target::ports::Ports;
 pub(super) use crate::probe::target::redis::RedisUrl;
+use crate::probe::target::spelling::{is_list, redis_socket, unwrapped};
+pub use crate::probe::target::spelling::{is_scheme, is_sqlite};
 use crate::redaction::without_secrets;
 use crate::wording::named;
 
 /// What is said of a target that nothing here can read.
 const KINDS: &str = "is not a target: it takes a postgres://, http://, https://, http+unix://, redis://, tcp://, unix:// or file:// URL, \
-                     HOST:PORT, or the NAME of a variable that holds one";
+                     any SCHEME://HOST:PORT, HOST:PORT, or the NAME of a variable that holds one";
 
 /// Something that can be asked whether it is ready. It shows itself without any password, query or variable's value.
 #[derive(Clone)]
@@ -46,6 +51,7 @@ pub(super) enum TargetKind {
     Http(HttpUrl),
     Redis(RedisUrl),
     Tcp(Host),
+    Ports(Ports),
     Unix(PathBuf),
     File(PathBuf),
 }
@@ -145,7 +151,7 @@ impl Target {
     pub fn looks_at_files(&self) -> bool {
         match &self.kind {
             TargetKind::Http(url) => matches!(url.server, HttpServer::Socket(_)),
-            TargetKind::Tcp(_) => false,
+            TargetKind::Tcp(_) | TargetKind::Ports(_) => false,
             TargetKind::Postgres(_)
             | TargetKind::Redis(_)
             | TargetKind::Unix(_)
@@ -178,6 +184,7 @@ impl fmt::Display for TargetKind {
             Self::Http(url) => url.fmt(f),
             Self::Redis(url) => url.fmt(f),
             Self::Tcp(host) => host.fmt(f),
+            Self::Ports(ports) => ports.fmt(f),
             Self::Unix(path) => write!(f, "unix://{}", path.display()),
             Self::File(path) => write!(f, "file://{}", path.display()),
         }
@@ -189,7 +196,11 @@ impl TargetKind {
     /// is `typed`.
     fn parse(text: &OsStr, env: &Environment, typed: bool) -> Result<Self, String> {
         let parsed = Self::parse_one(text, env, typed);
-        if is_list(text) && parsed.as_ref().err().is_none_or(|why| why != KINDS) {
+        let within = match &parsed {
+            Ok(Self::Ports(ports)) => Some(ports.scheme()),
+            _ => None,
+        };
+        if is_list(text, within) && parsed.as_ref().err().is_none_or(|why| why != KINDS) {
             return Err(
                 "is several targets with commas between them: write white space there, as in 'http://a http://b'".into(),
             );
@@ -203,7 +214,10 @@ impl TargetKind {
             return Ok(Self::File(absolute(path, "file")?));
         }
         if let Some(path) = text.as_bytes().strip_prefix(b"unix://") {
-            return Ok(Self::Unix(socket_path(path, "unix")?));
+            return match text.to_str().and_then(redis_socket) {
+                Some(rest) => RedisUrl::parse_socket(rest).map(Self::Redis),
+                None => Ok(Self::Unix(socket_path(path, "unix")?)),
+            };
         }
         let text = text.to_str().ok_or("is not UTF-8")?;
         if text.is_empty() {
@@ -214,9 +228,16 @@ impl TargetKind {
             let url = PostgresUrl::parse(text, env)?;
             return Ok(Self::Postgres(Arc::new(url)));
         }
+        if is_sqlite(text) {
+            return Err("is a file of the application's own: there is nothing to wait for".into());
+        }
         let Some((scheme, rest)) = text.split_once("://") else {
             if let Some(why) = lacks_scheme(text, typed) {
                 return Err(why);
+            }
+            // Go's way: `user:password@tcp(host:port)/shop`.
+            if text.contains("@tcp(") {
+                return Ports::parse("mysql", text).map(Self::Ports);
             }
             return Host::parse(text, None)
                 .map(Self::Tcp)
@@ -237,19 +258,25 @@ impl TargetKind {
                 .map(Self::Tcp)
                 .map_err(String::from),
             "redis" | "valkey" => RedisUrl::parse(rest, false).map(Self::Redis),
-            "rediss" | "valkeys" => {
+            "rediss" | "valkeys" | "redis+ssl" | "redis+tls" => {
                 let url = RedisUrl::parse(rest, true)?;
                 Feature::Tls.required()?;
                 Ok(Self::Redis(url))
             }
-            "redis+unix" | "redis+socket" => RedisUrl::parse_socket(rest).map(Self::Redis),
+            "redis+unix" | "redis+socket" | "redis-socket" => {
+                RedisUrl::parse_socket(rest).map(Self::Redis)
+            }
             "grpc" | "grpcs" => Err(port_alone("gRPC is asked by its port alone", rest, typed)),
             "mongodb+srv" => Err(port_alone(
                 "its servers stand in DNS, and are asked by their ports alone, each by itself",
                 "",
                 typed,
             )),
-            _ => Err(KINDS.to_owned()),
+            _ if !is_scheme(&scheme) => Err(KINDS.to_owned()),
+            _ => match ports::socket(rest) {
+                Some(path) => path.map(Self::Unix),
+                None => Ports::parse(&scheme, rest).map(Self::Ports),
+            },
         }
     }
 }
@@ -263,19 +290,6 @@ fn port_alone(why: &str, rest: &str, typed: bool) -> String {
     }
 }
 
-/// Whether it is `http://a,http://b`, which would be one target with an odd path. The hosts of one URL stand behind one
-/// scheme, and what comes behind a `?` may hold URLs of its own.
-fn is_list(text: &OsStr) -> bool {
-    let text = text.to_string_lossy();
-    let before_query = text.split(['?', '#']).next().unwrap_or_default();
-    before_query.contains("://")
-        && before_query.split(',').skip(1).any(|item| {
-            let scheme = item.split_once("://").map_or("", |(scheme, _)| scheme);
-            let of_schemes = |b: u8| b.is_ascii_alphanumeric() || b"+-.:".contains(&b);
-            !scheme.is_empty() && scheme.bytes().all(of_schemes)
-        })
-}
-
 /// What is said of `localhost:8000/health`.
 fn lacks_scheme(text: &str, typed: bool) -> Option<String> {
     let (authority, _) = text.split_once('/')?;
@@ -286,25 +300,6 @@ fn lacks_scheme(text: &str, typed: bool) -> Option<String> {
         "HOST:PORT/PATH"
     };
     Some(format!("has a path and no scheme: write http://{spelled}"))
-}
-
-/// The text without the white space and the quotes around it that `docker --env-file` and YAML leave there.
-fn unwrapped(text: &str) -> &str {
-    let mut inner = text.trim();
-    for quote in ['"', '\''] {
-        if let Some(unquoted) = inner
-            .strip_prefix(quote)
-            .and_then(|rest| rest.strip_suffix(quote))
-        {
-            inner = unquoted.trim();
-        }
-    }
-    if inner.len() != text.len() {
-        log::warn!(
-            "a target has white space or quotes around it, which are taken off here; other programs that read this value may not do that (docker --env-file keeps quotes)"
-        );
-    }
-    inner
 }
 
 /// A target that could not be read, as far as it can be shown: of one that may hold a password, the scheme only, and of

@@ -1,14 +1,15 @@
 //! Redis URLs, as applications have them in `REDIS_URL`.
 
-use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::fmt;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use percent_encoding::percent_decode_str;
 
 use crate::net::address::{Host, socket_path};
 use crate::net::verification::OwnFiles;
+use crate::probe::target::ports::refuse_stray_at;
 
 /// The port where a URL has none (IANA, "redis").
 const PORT: u16 = 6379;
@@ -64,6 +65,7 @@ impl RedisUrl {
     /// interest to a PING.
     pub fn parse(rest: &str, tls: bool) -> Result<Self, String> {
         let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        refuse_stray_at(path)?;
         let (userinfo, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
         let servers = hosts
             .split(',')
@@ -72,17 +74,18 @@ impl RedisUrl {
         Ok(Self::of(servers, userinfo, path, tls))
     }
 
-    /// What follows `redis+unix://` or `redis+socket://`: `[[USER]:PASSWORD@]/PATH[?OPTIONS]`.
+    /// What follows `redis+unix://`, `redis+socket://` or redis-py's `unix://`: `[[USER]:PASSWORD@]/PATH[?OPTIONS]`.
     pub fn parse_socket(rest: &str) -> Result<Self, String> {
-        let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        let (authority, behind) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        refuse_stray_at(behind)?;
         let (userinfo, host) = authority.rsplit_once('@').unwrap_or(("", authority));
-        let path = path.split(['?', '#']).next().unwrap_or_default();
+        let path = behind.split(['?', '#']).next().unwrap_or_default();
         let path: Vec<u8> = percent_decode_str(path).collect();
         if !host.is_empty() || path.len() < 2 {
             return Err("has no absolute path; write redis+unix:///path".to_owned());
         }
         let server = Server::Socket(socket_path(&path, "redis+unix")?);
-        Ok(Self::of(vec![server], userinfo, "", false))
+        Ok(Self::of(vec![server], userinfo, behind, false))
     }
 
     fn of(servers: Vec<Server>, userinfo: &str, path: &str, tls: bool) -> Self {
@@ -91,37 +94,42 @@ impl RedisUrl {
             None => (userinfo, None),
         };
         let decoded = |text: &str| percent_decode_str(text).collect::<Vec<u8>>();
-        let (verify, files) = tls_options(path);
-        Self {
+        let mut url = Self {
             servers,
             tls,
-            verify,
-            files,
+            verify: true,
+            files: OwnFiles::default(),
             user: Some(decoded(user)).filter(|user| !user.is_empty()),
             password: password.map(decoded).filter(|text| !text.is_empty()),
+        };
+        let query = path.split_once('?').map_or("", |(_, query)| query);
+        let query = query.split('#').next().unwrap_or_default();
+        for (name, value) in query.split('&').filter_map(|option| option.split_once('=')) {
+            url.take_option(name, percent_decode_str(value).collect());
         }
+        url
     }
-}
 
-/// What redis-py's parameters say of TLS: whether to verify, and by which files. Celery's `CERT_NONE` counts, too; it
-/// is how the URLs of servers with self-signed certificates look.
-fn tls_options(path: &str) -> (bool, OwnFiles) {
-    let query = path.split_once('?').map_or("", |(_, query)| query);
-    let query = query.split('#').next().unwrap_or_default();
-    let (mut verify, mut files) = (true, OwnFiles::default());
-    for (name, value) in query.split('&').filter_map(|option| option.split_once('=')) {
-        let value: Vec<u8> = percent_decode_str(value).collect();
-        let file = || Some(PathBuf::from(OsStr::from_bytes(&value))).filter(|_| !value.is_empty());
+    /// What redis-py's parameters say of the login, and of TLS: whether to verify, and by which files. Celery's
+    /// `CERT_NONE` counts, too; it is how the URLs of servers with self-signed certificates look.
+    fn take_option(&mut self, name: &str, value: Vec<u8>) {
+        let file = |value| Some(PathBuf::from(OsString::from_vec(value)));
         match name {
+            _ if value.is_empty() => {}
             "ssl_cert_reqs" => {
                 let word = value.to_ascii_lowercase();
-                verify = word != b"none" && word != b"cert_none";
+                self.verify = word != b"none" && word != b"cert_none";
             }
-            "ssl_ca_certs" => files.roots = file(),
-            "ssl_certfile" => files.certificate = file(),
-            "ssl_keyfile" => files.key = file(),
+            "ssl_ca_certs" => self.files.roots = file(value),
+            "ssl_certfile" => self.files.certificate = file(value),
+            "ssl_keyfile" => self.files.key = file(value),
+            "username" => {
+                self.user.get_or_insert(value);
+            }
+            "password" => {
+                self.password.get_or_insert(value);
+            }
             _ => {}
         }
     }
-    (verify, files)
 }

@@ -236,7 +236,17 @@ fn what_is_no_target_is_refused_with_the_remedy() {
         ("unix://run/app.sock", "unix:///path"),
         (&long, "107 bytes"),
         ("file://ready", "file:///path"),
-        ("mysql://db/shop", "postgres://"),
+        ("prisma://accelerate/?api_key=x", "write prisma://HOST:PORT"),
+        ("jdbc:oracle:thin://db/x", "has no port"),
+        ("mysql://", "host"),
+        ("mysql://app:12/3@db/shop", "%2F"),
+        ("amqp://app:12?3@mq", "%3F"),
+        ("redis://app:12/3@cache", "%2F"),
+        ("nats://a:4222,http://b:80", "white space"),
+        ("kafka://a,,b", "host"),
+        ("db shop://x:1", "postgres://"),
+        ("sqlite:///app.db", "nothing to wait for"),
+        ("file:./dev.db", "nothing to wait for"),
         ("redis://", "host"),
         ("redis://db:0", "1-65535"),
         ("redis+socket://run/redis.sock", "redis+unix:///path"),
@@ -278,6 +288,11 @@ fn a_password_is_never_shown() {
         "redis://cache/0?password=hunter2",
         "rediss://user:hunter2@cache:6379/0",
         "mysql://user:hunter2@db/shop",
+        "amqp://user:hunter2/x@mq",
+        "amqp://user:12;hunter2@mq",
+        "jdbc:sqlserver://db;user=sa;password=hunter2",
+        "user:hunter2@tcp(db:3306)/shop",
+        "unix://:hunter2@/run/s.sock",
         "user:hunter2@db:5432",
         "weird hunter2://x@y",
         "postgres://app:hunter2@bad/shop",
@@ -326,5 +341,45 @@ fn a_spelling_that_works_is_said_but_never_a_variables_value() {
         assert_eq!(failure.exit, Exit::Failed);
         assert!(failure.message.ends_with(spelling), "{failure}");
         assert!(!failure.message.contains("hunter2"), "{failure}");
+    }
+}
+
+#[test]
+fn urls_of_brokers_caches_and_other_databases_are_understood_and_show_no_login() {
+    let lines = include_str!("forms.txt").lines();
+    let lines: Vec<_> = lines
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .collect();
+    for [text, name] in rows(&lines.join("\n")) {
+        assert_eq!(shown(text), name, "{text}");
+    }
+    assert!(lines.len() > 90, "{}", lines.len());
+}
+
+#[test]
+fn a_login_of_redis_comes_from_the_parameters_where_the_url_has_none_before_its_host() {
+    let table = "
+        redis://cache?username=app&password=p%40w        app   p@w
+        redis://:own@cache?username=app&password=other   app   own
+        unix:///s.sock?db=1&password=pw                  -     pw
+        unix://app:pw@/s.sock                            app   pw
+        unix:///s.sock?db=1                              -     -
+    ";
+    for [text, user, password] in rows(table) {
+        let Ok(Target {
+            kind: TargetKind::Redis(url),
+            ..
+        }) = parse(text)
+        else {
+            panic!("{text} is no Redis target")
+        };
+        let text_of = |part: &Option<Vec<u8>>| {
+            String::from_utf8(part.clone().unwrap_or_default()).unwrap_or_default()
+        };
+        assert_eq!(
+            (text_of(&url.user), text_of(&url.password)),
+            (user.into(), password.into()),
+            "{text}"
+        );
     }
 }

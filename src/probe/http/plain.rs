@@ -49,14 +49,14 @@ fn head_of(request: &Request<'_>) -> String {
         ("user-agent", concat!("portero/", env!("CARGO_PKG_VERSION"))),
     ];
     let defaults = defaults.into_iter().filter(|(name, _)| !given(name));
-    let lines = defaults.chain(request.headers.iter().copied());
-    let lines: String = lines
-        .map(|(name, value)| format!("{name}: {value}\r\n"))
-        .collect();
-    format!(
-        "{} {} HTTP/1.1\r\n{lines}\r\n",
-        request.method, request.path
-    )
+    let mut head = format!("{} {} HTTP/1.1\r\n", request.method, request.path);
+    for (name, value) in defaults.chain(request.headers.iter().copied()) {
+        for part in [name, ": ", value, "\r\n"] {
+            head.push_str(part);
+        }
+    }
+    head.push_str("\r\n");
+    head
 }
 
 /// The server's side of the connection.

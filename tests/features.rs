@@ -10,6 +10,10 @@ use common::{Run, portero_minimal, rows};
 const LACKED: &str = "
     wait --wait-timeout 1s postgres://app:hunter2@db/shop     Postgres  postgres
     wait --wait-timeout 1s postgresql+asyncpg://a:hunter2@db  Postgres  postgres
+    wait --wait-timeout 1s pg://app:hunter2@db:5432/shop      Postgres  postgres
+    wait --wait-timeout 1s Host=db;Password=hunter2           Postgres  postgres
+    wait --wait-timeout 1s jdbc:postgresql:shop               Postgres  postgres
+    wait --wait-timeout 1s unix:///run/redis.sock?db=1        Redis     redis
     wait --wait-timeout 1s https://user:hunter2@api/health    TLS       tls
     wait --wait-timeout 1s redis://:hunter2@cache             Redis     redis
     wait --wait-timeout 1s rediss://:hunter2@cache            Redis     redis

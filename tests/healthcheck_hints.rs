@@ -83,25 +83,25 @@ fn what_a_url_can_not_mean_is_said_with_what_it_can() {
     let table = "
         grpc://api:50051  write tcp://HOST:PORT
         mongodb+srv://api  write tcp://HOST:PORT
-        postgres://db/d?sslmode=on  sslmode must be disable, allow, prefer, require, verify-ca or verify-full
+        postgres://db/d?sslmode=on  sslmode in URL must be disable, allow, prefer, require, verify-ca or verify-full
         postgres://db/d?sslmode=require&sslrootcert=system
         => is too weak for sslrootcert=system, as in libpq: use sslmode=verify-full
-        postgres://db/d?sslnegotiation=x  sslnegotiation must be postgres or direct
+        postgres://db/d?sslnegotiation=x  sslnegotiation in URL must be postgres or direct
         postgres://db/d?sslnegotiation=direct  sslnegotiation=direct needs sslmode=require, verify-ca or verify-full
-        postgres://db/d?sslcertmode=x  sslcertmode must be disable, allow or require
+        postgres://db/d?sslcertmode=x  sslcertmode in URL must be disable, allow or require
         postgres://db/d?sslcertmode=require
         => portero does not tell whether a server asks for a certificate (sslcertmode=require)
-        postgres://db/d?channel_binding=x  channel_binding must be disable, prefer or require
-        postgres://db/d?gssencmode=x  gssencmode must be disable, prefer or require
+        postgres://db/d?channel_binding=x  channel_binding in URL must be disable, prefer or require
+        postgres://db/d?gssencmode=x  gssencmode in URL must be disable, prefer or require
         postgres://db/d?gssencmode=require  portero has no GSSAPI encryption (gssencmode=require)
         postgres://db/d?sslcrl=x  portero reads no revocation lists (sslcrl): leave it out for portero, to go without
         postgres://db/d?min_protocol_version=3.2  portero speaks version 3.0 of the protocol (min_protocol_version)
         postgres://db/d?ssl_min_protocol_version=x
-        => ssl_min_protocol_version must be TLSv1, TLSv1.1, TLSv1.2 or TLSv1.3
+        => ssl_min_protocol_version in URL must be TLSv1, TLSv1.1, TLSv1.2 or TLSv1.3
         postgres://db/d?target_session_attrs=x
-        => target_session_attrs must be any, read-write, read-only, primary, standby or prefer-standby
+        => target_session_attrs in URL must be any, read-write, read-only, primary, standby or prefer-standby
         postgres://db/d?require_auth=gss  require_auth allows nothing that portero has
-        postgres://db/d?hostaddr=name  hostaddr must be an IP address; a name goes into host
+        postgres://db/d?hostaddr=name  hostaddr in URL must be an IP address; a name goes into host
         postgres://a,b/d?port=1,2,3  has 3 ports for 2 hosts: give one port, or one each
         postgres:///d?host=/LONG  its socket has a path of 135 bytes, and the kernel takes 107
         unix:///LONG  has a socket path of more than 107 bytes, more than the kernel takes

@@ -6,6 +6,7 @@
 mod keywords;
 mod methods;
 mod names;
+mod pairs;
 mod scheme;
 pub mod service;
 mod syntax;
@@ -96,7 +97,7 @@ impl PostgresUrl {
     /// One line that says what is wrong and what to do; it shows neither the password nor the URL.
     pub fn parse(text: &str, env: &Environment) -> Result<Self, String> {
         let keywords = Keywords::collect(syntax::split(text)?, env, &[])?;
-        let mut url = Self::new(&keywords, env)?;
+        let mut url = Self::checked(&keywords, env)?;
         if let Some(name) = keywords.owned("service") {
             let (text, env) = (text.to_owned(), env.clone());
             url.service = Some(Box::new(Service { name, text, env }));
@@ -115,7 +116,15 @@ impl PostgresUrl {
         let parameters = service::look_up(&service.name, &service.env)?;
         let parts = syntax::split(&service.text)?;
         let keywords = Keywords::collect(parts, &service.env, &parameters)?;
-        Self::new(&keywords, &service.env).map(Cow::Owned)
+        Self::checked(&keywords, &service.env).map(Cow::Owned)
+    }
+
+    /// An error says where the parameter stands that it is about.
+    fn checked(keywords: &Keywords, env: &Environment) -> Result<Self, String> {
+        Self::new(keywords, env).map_err(|why| match why.split_once(" must be ") {
+            Some((keyword, rest)) => format!("{} must be {rest}", keywords.place(keyword)),
+            None => why,
+        })
     }
 
     fn new(keywords: &Keywords, env: &Environment) -> Result<Self, String> {

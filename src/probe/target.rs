@@ -85,13 +85,13 @@ impl Target {
         })?;
         let kind = TargetKind::parse(value, env, false).map_err(|why| {
             // Of a database URL whole sentences are said.
+            const URL: &str = "the database URL";
             let is_whole = value.to_str().is_some_and(PostgresUrl::is_meant_by);
-            let what = if is_whole {
-                ""
-            } else {
-                "the value of this variable "
-            };
-            Failure::failed(format!("target {name}: {what}{why}"))
+            Failure::failed(match is_whole {
+                true if why.contains(URL) => why.replace(URL, &name),
+                true => format!("target {name}: {why}"),
+                false => format!("target {name}: the value of this variable {why}"),
+            })
         })?;
         Ok(Self {
             variable: Some(name),

@@ -1,13 +1,17 @@
 //! What a connection is given by name: libpq's keywords, from the URL, then from a service file, then from `PG…`
 //! variables (PostgreSQL manual, 34.1.2 "Parameter Key Words" and 34.15 "Environment Variables").
 
-use crate::database::url::names::{KEYWORDS, PASSED_OVER, own_name};
+use crate::database::url::names::{KEYWORDS, PASSED_OVER, own_name, own_value};
 use crate::database::url::syntax::{Address, Parts, check_port};
 use crate::environment::Environment;
 
-/// The given values by keyword. An empty value counts as not given.
+/// The given values by keyword, each with where it comes from: [`URL`], [`SERVICE`] or a variable. An empty value
+/// counts as not given.
 #[derive(Default)]
-pub(super) struct Keywords(Vec<(&'static str, String)>);
+pub(super) struct Keywords(Vec<(&'static str, String, &'static str)>);
+
+const URL: &str = "the database URL";
+const SERVICE: &str = "the service file";
 
 impl Keywords {
     /// The URL's parts, its query parameters over them, and the environment for what is missing.
@@ -33,14 +37,14 @@ impl Keywords {
                 let value = value
                     .to_str()
                     .ok_or_else(|| format!("{variable} is not UTF-8"))?;
-                keywords.set(keyword, value.into());
+                keywords.set_from(variable, keyword, value.into());
             }
         }
         // The forerunner of PGSSLMODE, which libpq still knows.
         if keywords.get("sslmode").is_none()
             && env.given("PGREQUIRESSL").is_some_and(|on| on == "1")
         {
-            keywords.set("sslmode", "require".into());
+            keywords.set_from("PGREQUIRESSL", "sslmode", "require".into());
         }
         Ok(keywords)
     }
@@ -50,7 +54,7 @@ impl Keywords {
         for (name, value) in parameters {
             match KEYWORDS.iter().find(|(keyword, _)| keyword == name) {
                 Some((keyword, _)) if self.get(keyword).is_none() => {
-                    self.set(keyword, value.clone());
+                    self.set_from(SERVICE, keyword, value.clone());
                 }
                 Some(_) => {}
                 None => pass_over(name),
@@ -62,8 +66,17 @@ impl Keywords {
     pub(super) fn get(&self, keyword: &str) -> Option<&str> {
         self.0
             .iter()
-            .find(|(name, _)| *name == keyword)
-            .map(|(_, value)| value.as_str())
+            .find(|(name, ..)| *name == keyword)
+            .map(|(_, value, _)| value.as_str())
+    }
+
+    /// A keyword as an error names it: with where it stands, or by its variable.
+    pub(super) fn place(&self, keyword: &str) -> String {
+        match self.0.iter().find(|(name, ..)| *name == keyword) {
+            Some((.., from @ (URL | SERVICE))) => format!("{keyword} in {from}"),
+            Some((.., variable)) => String::from(*variable),
+            None => keyword.to_owned(),
+        }
     }
 
     /// The same, to keep.
@@ -72,17 +85,26 @@ impl Keywords {
     }
 
     fn set(&mut self, keyword: &'static str, value: String) {
+        self.set_from(URL, keyword, value);
+    }
+
+    fn set_from(&mut self, from: &'static str, keyword: &'static str, value: String) {
         if !value.is_empty() {
-            self.0.retain(|(name, _)| *name != keyword);
-            self.0.push((keyword, value));
+            self.0.retain(|(name, ..)| *name != keyword);
+            self.0.push((keyword, value, from));
         }
     }
 
     /// Query parameters replace what the authority says, as libpq does it.
     fn override_by(&mut self, query: Vec<(String, String)>) {
         let mut addresses = Vec::new();
+        // Prisma's sslcert is the server's: the root to verify by, where it verifies at all.
+        let accepts = query.iter().find(|(name, _)| name == "sslaccept");
+        let is_strict = accepts.map(|(_, word)| word == "strict");
         for (name, value) in query {
             match name.as_str() {
+                "sslcert" if is_strict == Some(true) => self.set("sslrootcert", value),
+                "sslcert" if is_strict == Some(false) => {}
                 // SQLAlchemy repeats `host` for several hosts and gives each its port.
                 "host" => addresses.extend(value.split(',').map(host_and_port)),
                 // JDBC's word, which libpq understands too; asyncpg, node-postgres: also a mode.
@@ -100,7 +122,7 @@ impl Keywords {
                     .iter()
                     .find(|(keyword, _)| *keyword == own_name(&name))
                 {
-                    Some((keyword, _)) => self.set(keyword, value),
+                    Some((keyword, _)) => self.set(keyword, own_value(keyword, value)),
                     None => pass_over(&name),
                 },
             }

@@ -32,19 +32,56 @@ pub(super) const KEYWORDS: [(&str, &str); 28] = [
     ("target_session_attrs", "PGTARGETSESSIONATTRS"),
 ];
 
-/// libpq's name of a parameter that sqlx spells in another way.
+/// libpq's name of a parameter that sqlx, pgjdbc, R2DBC or a driver of JavaScript spells in another way.
 pub(super) fn own_name(name: &str) -> &str {
     match name {
-        "ssl-mode" => "sslmode",
-        "ssl-root-cert" | "ssl-ca" => "sslrootcert",
-        "ssl-cert" => "sslcert",
-        "ssl-key" => "sslkey",
+        "ssl-mode" | "sslMode" => "sslmode",
+        "ssl-root-cert" | "ssl-ca" | "sslRootCert" | "sslca" => "sslrootcert",
+        "ssl-cert" | "sslCert" => "sslcert",
+        "ssl-key" | "sslKey" => "sslkey",
+        "sslNegotiation" => "sslnegotiation",
+        "channelBinding" => "channel_binding",
+        "requireAuth" => "require_auth",
+        "gssEncMode" => "gssencmode",
+        "targetServerType" => "target_session_attrs",
+        "applicationName" | "ApplicationName" => "application_name",
+        "database" => "dbname",
+        "username" => "user",
         name => name,
     }
 }
 
+/// libpq's word for a value that pgjdbc or Npgsql spells in another way.
+pub(super) fn own_value(keyword: &str, value: String) -> String {
+    if ![
+        "sslmode",
+        "channel_binding",
+        "gssencmode",
+        "target_session_attrs",
+        "require_auth",
+    ]
+    .contains(&keyword)
+    {
+        return value;
+    }
+    let word = match &*value.to_ascii_lowercase().replace(['-', '_'], "") {
+        "verifyca" => "verify-ca",
+        "verifyfull" => "verify-full",
+        "noverify" => "no-verify",
+        "readwrite" => "read-write",
+        "readonly" => "read-only",
+        "preferstandby" | "prefersecondary" | "preferslave" => "prefer-standby",
+        "secondary" | "slave" => "standby",
+        "master" => "primary",
+        "preferprimary" => "any",
+        "scramsha256" => "scram-sha-256",
+        _ => return value.to_ascii_lowercase(),
+    };
+    word.to_owned()
+}
+
 /// Parameters of libpq and of drivers that mean nothing to a login.
-pub(super) const PASSED_OVER: [&str; 42] = [
+pub(super) const PASSED_OVER: [&str; 43] = [
     "authtype",
     "charset",
     "client_encoding",
@@ -81,6 +118,7 @@ pub(super) const PASSED_OVER: [&str; 42] = [
     "socket_timeout",
     "sslaccept",
     "sslcompression",
+    "sslidentity",
     "sslkeylogfile",
     "sslpassword",
     "statement_cache_size",

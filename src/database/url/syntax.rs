@@ -2,8 +2,11 @@
 //!
 //! No error in here shows a part of the URL: what looks like a port may be the rest of a password.
 
+use std::borrow::Cow;
+
 use crate::database::url::names::is_parameter;
-use crate::database::url::scheme::{is_known, without_prefix};
+use crate::database::url::pairs;
+use crate::database::url::scheme::{is_known, is_pairs, without_prefix};
 use crate::net::address;
 
 /// One host of the authority, decoded.
@@ -28,7 +31,21 @@ pub(super) struct Parts {
 
 /// Takes a URL apart.
 pub(super) fn split(text: &str) -> Result<Parts, String> {
-    let rest = after_scheme(text.trim())?;
+    let text = text.trim();
+    if is_pairs(text) {
+        let query = pairs::split(text)?;
+        let is_zero = query.iter().any(|(_, value)| value.contains('\0'));
+        let parts = Parts {
+            query,
+            ..Parts::default()
+        };
+        return if is_zero {
+            Err("the database URL has a NUL in it".into())
+        } else {
+            Ok(parts)
+        };
+    }
+    let rest = &*after_scheme(text)?;
     let (userinfo, location) = match end_of_userinfo(rest) {
         Some(at) => (&rest[..at], &rest[at + 1..]),
         None => ("", rest),
@@ -46,7 +63,7 @@ pub(super) fn split(text: &str) -> Result<Parts, String> {
 }
 
 /// What follows `scheme://`.
-fn after_scheme(text: &str) -> Result<&str, String> {
+fn after_scheme(text: &str) -> Result<Cow<'_, str>, String> {
     if text.is_empty() {
         return Err("the database URL is empty: it must look like postgres://user:password@host:5432/database".into());
     }
@@ -72,11 +89,17 @@ fn after_scheme(text: &str) -> Result<&str, String> {
             "the database URL has {what}: it must begin with postgres:// or postgresql://"
         ));
     }
+    // R2DBC says so where there are several hosts.
+    let rest = if java {
+        rest.strip_prefix("failover:").unwrap_or(rest)
+    } else {
+        rest
+    };
     match rest.strip_prefix("//") {
-        Some(rest) => Ok(rest),
-        // pgjdbc's short form `jdbc:postgresql:/shop`.
-        None if java && rest.starts_with('/') => Ok(rest),
-        None if java => Err("the database URL has no host: write jdbc:postgresql://host:5432/database".into()),
+        Some(rest) => Ok(rest.into()),
+        // pgjdbc's short forms `jdbc:postgresql:/shop`, `jdbc:postgresql:shop`.
+        None if java && rest.starts_with('/') => Ok(rest.into()),
+        None if java => Ok(format!("/{rest}").into()),
         None => Err("the database URL has no // behind its scheme: it must begin with postgres:// or postgresql://".into()),
     }
 }

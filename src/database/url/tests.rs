@@ -8,11 +8,12 @@ fn parse(text: &str, env: &[(&str, &str)]) -> Result<PostgresUrl, String> {
     PostgresUrl::parse(text, &env.iter().copied().collect())
 }
 
-/// A line of `urls.txt`: a URL, what it is shown as, its password, and the environment.
+/// A line of `urls.txt`: a URL, what it is shown as, its password, its `sslmode` and the environment.
 struct Row {
     url: String,
     shown: String,
     password: Option<String>,
+    mode: SslMode,
     env: Vec<(String, String)>,
 }
 
@@ -22,14 +23,19 @@ fn rows() -> Vec<Row> {
     let mut rows = Vec::new();
     for line in lines.filter(|line| !line.is_empty() && !line.starts_with('#')) {
         let columns: Vec<&str> = line.split("  ").filter(|text| !text.is_empty()).collect();
-        let [url, shown, password, env @ ..] = columns.as_slice() else {
+        let [url, shown, password, rest @ ..] = columns.as_slice() else {
             panic!("a line of urls.txt lacks a column: {line}");
+        };
+        let (mode, env) = match rest {
+            [mode, env @ ..] if !mode.contains('=') => (mode_of(mode), env),
+            env => (SslMode::Prefer, env),
         };
         let env = env.iter().flat_map(|list| list.split(' '));
         rows.push(Row {
             url: (*url).into(),
             shown: (*shown).into(),
             password: (*password != "-").then(|| (*password).into()),
+            mode,
             env: env
                 .filter_map(|pair| pair.split_once('='))
                 .map(|(name, value)| (name.into(), value.into()))
@@ -39,6 +45,18 @@ fn rows() -> Vec<Row> {
     rows
 }
 
+fn mode_of(word: &str) -> SslMode {
+    match word {
+        "disable" => SslMode::Disable,
+        "allow" => SslMode::Allow,
+        "require" => SslMode::Require,
+        "no-verify" => SslMode::RequireUnverified,
+        "verify-ca" => SslMode::VerifyCa,
+        "verify-full" => SslMode::VerifyFull,
+        _ => panic!("no sslmode: {word}"),
+    }
+}
+
 #[test]
 fn urls_of_real_applications_are_understood() {
     for row in rows() {
@@ -46,6 +64,7 @@ fn urls_of_real_applications_are_understood() {
             Ok(url) => {
                 assert_eq!(url.to_string(), row.shown, "{}", row.url);
                 assert_eq!(url.password, row.password, "{}", row.url);
+                assert_eq!(url.tls.mode, row.mode, "{}", row.url);
             }
             Err(error) => panic!("{}: {error}", row.url),
         }
@@ -153,6 +172,16 @@ fn what_cannot_be_understood_is_an_error_without_the_password() {
         "postgres://app:hunter2@a/shop?channel_binding=hunter2",
         "postgres://app:hunter2@a/shop?target_session_attrs=hunter2",
         "postgres://app:hunter2@a/shop?sslnegotiation=direct",
+        "host=db password='hunter2",
+        "host=db hunter2 user=app",
+        "host=db =hunter2",
+        "host=db port=hunter2",
+        "host=db password=hunter2 sslmode=hunter2",
+        "Host=db;Port=hunter2",
+        "Host=db;Password=hunter2;SSL Mode=hunter2",
+        "Server=tcp:db,1433;Database=shop;User Id=app;Password=hunter2",
+        "Server=db;Port=3306;Database=shop;Uid=app;Pwd=hunter2",
+        "Driver={ODBC Driver 18 for SQL Server};Server=db;Database=shop;Uid=app;Pwd=hunter2",
     ];
     for text in table {
         match parse(text, &[]) {
@@ -202,4 +231,81 @@ fn a_long_value_takes_no_longer_than_its_length() {
         "took {:?}",
         started.elapsed()
     );
+}
+
+#[test]
+fn an_error_says_where_the_parameter_stands_that_it_is_about() {
+    let table = [
+        (
+            "postgres://db/d?sslmode=x",
+            "",
+            "sslmode in the database URL",
+        ),
+        ("host=db sslmode=x", "", "sslmode in the database URL"),
+        ("postgres://db/d", "PGSSLMODE", "PGSSLMODE"),
+        ("postgres://db/d", "PGCHANNELBINDING", "PGCHANNELBINDING"),
+    ];
+    for (text, variable, place) in table {
+        let error = parse(text, &[(variable, "x")]).err().unwrap_or_default();
+        assert!(
+            error.starts_with(&format!("{place} must be disable, ")),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn drivers_words_for_which_server_are_libpqs() {
+    let table = [
+        (
+            "jdbc:postgresql://a,b/x?targetServerType=primary",
+            SessionAttributes::Primary,
+        ),
+        (
+            "jdbc:postgresql://a,b/x?targetServerType=master",
+            SessionAttributes::Primary,
+        ),
+        (
+            "jdbc:postgresql://a,b/x?targetServerType=slave",
+            SessionAttributes::Standby,
+        ),
+        (
+            "jdbc:postgresql://a,b/x?targetServerType=preferSecondary",
+            SessionAttributes::PreferStandby,
+        ),
+        (
+            "jdbc:postgresql://a,b/x?targetServerType=preferPrimary",
+            SessionAttributes::Any,
+        ),
+        (
+            "Host=a,b;Target Session Attributes=ReadOnly",
+            SessionAttributes::ReadOnly,
+        ),
+        (
+            "Host=a,b;Target Session Attributes=PreferStandby",
+            SessionAttributes::PreferStandby,
+        ),
+    ];
+    for (text, wanted) in table {
+        assert_eq!(
+            parse(text, &[]).map(|url| url.session_attributes),
+            Ok(wanted),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn the_certificate_of_prismas_urls_is_the_servers_and_verified_where_prisma_does() {
+    let base = "postgresql://app@db/shop?sslmode=require&sslcert=/ca.pem";
+    let tls = |query: &str| {
+        parse(&format!("{base}{query}"), &[]).map(|url| (url.tls.roots, url.tls.certificate))
+    };
+    let (root, own) = (
+        TrustedRoots::File("/ca.pem".into()),
+        PathBuf::from("/ca.pem"),
+    );
+    assert_eq!(tls("&sslaccept=strict"), Ok((Some(root), None)));
+    assert_eq!(tls("&sslaccept=accept_invalid_certs"), Ok((None, None)));
+    assert_eq!(tls(""), Ok((None, Some(own))));
 }

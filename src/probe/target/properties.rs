@@ -23,7 +23,7 @@ const MARK: &str = "S3CRET";
 /// What URLs are made of, and what breaks them.
 const PIECES: &str = "postgres://|postgresql+asyncpg://| |jdbc:postgresql:|r2dbc:pool:postgresql://|psql:|http://|\
     https://|http+unix://|tcp://|unix://|file://|redis://|rediss://|://|@|:|/|//|?|#|%|%4|%40|%00|%ff|[|]|[::1]|,|&|=|\
-    host=|hostaddr=|port=|user=|password=|sslmode=|ssl=true|service=|unix_sock=/.s.PGSQL.|db|5432|65536|\"|'|\n|\
+    host=|Host=|;Database=|Server=|dbname=|amqp://|;amqp://|nats://|jdbc:sqlserver://|tcp(|)|{|}|;|hostaddr=|port=|user=|password=|sslmode=|ssl=true|service=|unix_sock=/.s.PGSQL.|db|5432|65536|\"|'|\n|\
     é";
 
 fn config() -> Config {
@@ -121,8 +121,11 @@ proptest! {
         let in_http = format!("http://user:{password}@api/health?token={password}");
         // By the book what follows the first `@` is a host then, and shown.
         let behind = password.split_once('@').map_or("", |(_, behind)| behind);
-        let is_cut = behind.contains(['/', '?', '#']);
-        let in_http = if is_cut { String::new() } else { in_http };
+        let is_cut = behind.contains(['/', '?', '#', ';']);
+        let by_the_book = |url: String| if is_cut { String::new() } else { url };
+        let in_http = by_the_book(in_http);
+        let in_amqp = by_the_book(format!("amqp://app:{password}@mq/v"));
+        let in_redis = by_the_book(format!("redis://app:{password}@cache/0"));
         for (url, env, must_be_understood) in [
             (in_userinfo, &none, false),
             (in_http, &none, false),
@@ -130,6 +133,12 @@ proptest! {
             (format!("postgres://db/shop?user=app&password={encoded}"), &none, true),
             (format!("postgres://db/shop?user=app&password={password}"), &none, false),
             (format!("jdbc:postgresql://db/shop?password={password}&user=app"), &none, false),
+            (format!("host=db dbname=shop user=app password={password}"), &none, false),
+            (format!("Host=db;Database=shop;Username=app;Password={password}"), &none, false),
+            (in_amqp, &none, false),
+            (format!("amqp://app:{encoded}@mq,b:5672/v"), &none, true),
+            (in_redis, &none, false),
+            (format!("redis://cache/0?password={encoded}"), &none, true),
             ("postgres://app@db/shop".to_owned(), &env, true),
             (format!("http://user:{encoded}@api/health?token={encoded}"), &none, true),
         ] {

@@ -48,7 +48,10 @@ pub fn redis_socket(text: &str) -> Option<&str> {
 pub fn is_list(text: &OsStr, within: Option<&str>) -> bool {
     let text = text.to_string_lossy();
     let before_query = text.split(['?', '#']).next().unwrap_or_default();
-    before_query.contains("://")
+    let is_url = before_query
+        .split_once("://")
+        .is_some_and(|(scheme, _)| !scheme.contains('='));
+    is_url
         && before_query.split(',').skip(1).any(|item| {
             let scheme = item.split_once("://").map_or("", |(scheme, _)| scheme);
             let of_schemes = |b: u8| b.is_ascii_alphanumeric() || b"+-.:".contains(&b);

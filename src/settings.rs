@@ -1,14 +1,16 @@
 //! Where the command line, the environment and the defaults come together: for each option the value that counts.
 
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
-use crate::cli::{OPTIONS, Opt, Split, Typed, ValueKind};
+use crate::cli::{OPTIONS, Opt, Split, Typed, ValueKind, is_reference};
+use crate::environment::Environment;
 use crate::environment::expand::expand;
-use crate::environment::{Environment, words};
 use crate::exit::Failure;
 use crate::wording::shown;
+
+mod commands;
 
 /// The variable of `healthcheck`'s targets.
 pub const HEALTH_TARGETS: &str = "PORTERO_HEALTH_TARGET";
@@ -65,7 +67,7 @@ impl Settings<'_> {
         }
     }
 
-    /// One value, expanded, or the option's default. One that vanished through `:-` was not given.
+    /// One value, expanded, or the option's default. One that vanished through `:-` or `:+` was not given.
     ///
     /// # Errors
     /// What expansion says; a value that is empty otherwise.
@@ -121,7 +123,7 @@ impl Settings<'_> {
         }
     }
 
-    /// The items of a list, split first and expanded then; an item that vanished through `:-` drops out.
+    /// The items of a list, split first and expanded then; an item that vanished through `:-` or `:+` drops out.
     ///
     /// # Errors
     /// What expansion says.
@@ -129,12 +131,7 @@ impl Settings<'_> {
         let ValueKind::List(split) = OPTIONS[opt as usize].kind else {
             return Ok(self.value(opt)?.into_iter().collect());
         };
-        let items = self
-            .raw(opt)
-            .into_iter()
-            .flat_map(|text| split_items(&text, split))
-            .collect::<Vec<_>>();
-        self.expand_all(&self.origin(opt), items)
+        self.expand_items(&self.origin(opt), &self.raw(opt), split)
     }
 
     /// The items of a list as they stand, for those whose expansion has a time of its own.
@@ -155,40 +152,24 @@ impl Settings<'_> {
     pub fn targets(&self, variable: &str) -> Result<Vec<OsString>, Failure> {
         let operands = self.typed.operands.is_empty();
         let origin = if operands { variable } else { "TARGET" };
-        self.expand_all(origin, self.target_items(variable))
+        self.expand_items(origin, &self.target_texts(variable), Split::Words)
     }
 
     /// The same as they stand.
     pub fn target_items(&self, variable: &str) -> Vec<OsString> {
-        let operands = self.typed.operands.iter().map(OsString::as_os_str);
-        let given = self.environment.given(variable);
-        let given = given.filter(|_| self.typed.operands.is_empty());
-        operands
-            .chain(given)
+        let texts = self.target_texts(variable);
+        texts
+            .iter()
             .flat_map(|text| split_items(text, Split::Words))
             .collect()
     }
 
-    /// A list of commands, split into words first and expanded then.
-    ///
-    /// # Errors
-    /// What the word rules or expansion say.
-    pub fn commands(&self, opt: Opt) -> Result<Vec<Vec<Vec<OsString>>>, Failure> {
-        let mut chains = Vec::new();
-        for text in self.raw(opt) {
-            let commands =
-                words::commands(text.as_bytes()).map_err(|error| self.invalid(opt, &error))?;
-            for chain in commands {
-                let expanded = chain.into_iter().map(|words| self.expand_words(opt, words));
-                let mut chain = expanded.collect::<Result<Vec<_>, _>>()?;
-                chain.retain(|command| !command.is_empty());
-                if chain.iter().any(|command| command[0].is_empty()) {
-                    return Err(self.invalid(opt, "the name of a program is empty"));
-                }
-                chains.extend(Some(chain).filter(|chain| !chain.is_empty()));
-            }
+    fn target_texts(&self, variable: &str) -> Vec<OsString> {
+        if !self.typed.operands.is_empty() {
+            return self.typed.operands.clone();
         }
-        Ok(chains)
+        let given = self.environment.given(variable).map(OsStr::to_os_string);
+        given.into_iter().collect()
     }
 
     /// An error about `opt`, under the name by which it was given.
@@ -234,21 +215,24 @@ impl Settings<'_> {
             .map(OsStr::from_bytes)
     }
 
-    /// A word that vanished through `:-` drops out.
-    fn expand_words(&self, opt: Opt, words: Vec<Vec<u8>>) -> Result<Vec<OsString>, Failure> {
-        self.expand_all(
-            &self.origin(opt),
-            words.into_iter().map(OsString::from_vec).collect(),
-        )
-    }
-
-    fn expand_all(&self, origin: &str, items: Vec<OsString>) -> Result<Vec<OsString>, Failure> {
-        let mut expanded = Vec::with_capacity(items.len());
-        for item in items {
-            let item = expand(&item, self.environment)
+    fn expand_items(
+        &self,
+        origin: &str,
+        texts: &[OsString],
+        split: Split,
+    ) -> Result<Vec<OsString>, Failure> {
+        let mut expanded = Vec::new();
+        for (item, quoted) in texts.iter().flat_map(|text| split.items(text)) {
+            let value = expand(item, self.environment)
                 .map_err(|error| Failure::failed(format!("{origin}: {error}")))?;
-            if !item.vanished {
-                expanded.push(item.text);
+            let splits = matches!(split, Split::Words | Split::Commas) && !quoted;
+            if splits
+                && is_reference(item.as_bytes())
+                && !value.text.as_bytes().trim_ascii().is_empty()
+            {
+                expanded.append(&mut split_items(&value.text, split));
+            } else if !value.vanished {
+                expanded.push(value.text);
             }
         }
         Ok(expanded)
@@ -256,7 +240,10 @@ impl Settings<'_> {
 }
 
 fn split_items(text: &OsStr, split: Split) -> Vec<OsString> {
-    split.items(text).map(OsStr::to_os_string).collect()
+    split
+        .items(text)
+        .map(|(item, _)| item.to_os_string())
+        .collect()
 }
 
 fn parse_limit(text: &str) -> Result<Option<Duration>, String> {
@@ -311,6 +298,9 @@ fn digits(text: &str) -> Option<u64> {
         .filter(|&number| plain && number <= 100 * 365 * 24 * 3600)
 }
 
+#[cfg(test)]
+#[path = "settings/dash.rs"]
+mod dash;
 #[cfg(test)]
 mod tests {
     use super::*;

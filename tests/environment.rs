@@ -402,3 +402,65 @@ fn no_time_is_refused_but_as_a_delay_and_what_comes_out_empty_is_not_given() {
         .finish();
     finished.assert_exit(0).assert_stdout_contains("up to 60s");
 }
+
+#[test]
+fn what_is_as_a_whole_one_expansion_may_be_several_words_or_none() {
+    let command = [
+        "printf",
+        "[%s]",
+        "${UNSET:-}",
+        "${A:+--x}",
+        "${UNSET:-${A}}",
+        "x${UNSET:-}",
+    ];
+    with(
+        &[
+            "--expand-args",
+            "--no-lock",
+            "--migrate",
+            "${STEPS:-printf '%s-' ${A} \"${A}\" 'x  y' && printf y}",
+        ],
+        &[("A", "b c")],
+        &command,
+    )
+    .exits(0)
+    .assert_stdout("b-c-b c-x  y-y[--x][b c][x]");
+    with(
+        &["--default", "B=${A:+x}", "--default", "C=${A:-}${A:-}"],
+        &[],
+        &["sh", "-c", "echo ${B-unset} ${C-unset}."],
+    )
+    .exits(0)
+    .assert_stdout("unset .\n");
+    with(
+        &[
+            "--chown",
+            "${PATHS} ${NONE:-}",
+            "--user",
+            "1:1",
+            "--dry-run",
+        ],
+        &[("PATHS", "/a '/b c'")],
+        &["true"],
+    )
+    .exits(0)
+    .assert_stdout_contains("chown: /a\nchown: /b c\n");
+}
+
+#[test]
+fn a_habit_of_shells_is_refused_before_anything_waits() {
+    let table = [
+        ("cd /srv && a", "'cd' is shell syntax"),
+        ("A=hunter2 b", "use env NAME=value"),
+        ("a *", "'*' is shell syntax"),
+        ("a || b", "'||' is shell syntax"),
+        ("a \"$(b)\"", "'$(' is shell syntax"),
+        ("a ${B:=c}", "a '${…}' is not ${NAME}"),
+    ];
+    for (command, why) in table {
+        let options = ["--no-lock", "--wait", "file:///never", "--migrate", command];
+        let refused = with(&options, &[], &["true"]).refused();
+        refused.assert_stderr_contains(why);
+        assert!(!refused.stderr.contains("hunter2"), "{refused}");
+    }
+}

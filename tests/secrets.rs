@@ -54,10 +54,7 @@ fn while_stages_and_command_run_no_command_line_and_no_output_holds_the_secret()
         .line("-v --user 1234:2345 --secret TOKEN --no-lock --wait")
         .arg(format!("file://{}", first.display()))
         .args(["--wait-timeout", "30s", "--migrate"])
-        .arg(format!(
-            "sh -c '{}'",
-            until("migrating", &second).replace("${", "$${")
-        ))
+        .arg(format!("sh -c '{}'", until("migrating", &second)))
         .line("-- sh -c")
         .arg(until("running $HEADER", &third).replace("$HEADER", "${#HEADER}"))
         .start();

@@ -19,7 +19,7 @@ mod values;
 
 pub use crate::cli::options::{OPTIONS, Opt, OptionSpec};
 pub use crate::cli::typed::{Asked, Typed};
-pub use crate::cli::values::{Split, ValueKind};
+pub use crate::cli::values::{Split, ValueKind, is_reference, reference_length, unit_length};
 
 const OPERANDS: &str = "operands";
 const TARGET_FORMS: [(&str, Option<Feature>); 9] = [

@@ -262,7 +262,7 @@ pub const OPTIONS: &[OptionSpec] = &[
     not_for_stages(row(Opt::Default, "default", List(Lines), "NAME=VALUE", Section::Environment,
         "The value of NAME when it is unset or empty; may use ${EARLIER}; repeatable")),
     row(Opt::ExpandArgs, "expand-args", Switch, "", Section::Environment,
-        "Expand ${NAME}, ${NAME:-default} and ${NAME:?message} in COMMAND's arguments too"),
+        "Expand ${NAME}, ${NAME:-default}, ${NAME:+text} and ${NAME:?message} in COMMAND's arguments too"),
     not_for_stages(row(Opt::User, "user", Value, "SPEC", Section::Identity,
         "Become this user: user, user:group, uid or uid:gid, from /etc/passwd and /etc/group")),
     not_for_stages(row(Opt::Chown, "chown", List(Words), "PATH", Section::Identity,

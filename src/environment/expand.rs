@@ -1,4 +1,4 @@
-//! Expansion of `${NAME}`, `${NAME:-default}` and `${NAME:?message}`, and of nothing else.
+//! Expansion of `${NAME}`, `${NAME:-default}`, `${NAME:+text}` and `${NAME:?message}`, and of nothing else.
 //!
 //! One pass over bytes: what a variable's value holds is never looked at again, what has no `${` comes out as it was,
 //! and `$${` is a literal `${`.
@@ -19,36 +19,58 @@ pub const PROCESSORS: &str = "PORTERO_CPUS";
 pub struct Expanded {
     /// The text.
     pub text: OsString,
-    /// Whether it came out empty because a `:-` gave nothing: then an item of a list drops out.
+    /// Whether it came out empty because a `:-` or `:+` gave nothing: then an item of a list drops out.
     pub vanished: bool,
 }
 
 /// Expands `text`.
 ///
 /// # Errors
-/// One line that names the variable: it is not set, its `:?` message, a `${` that is not closed, a name that is none.
+/// One line that names the variable: it is not set, its `:?` message, a `${` that is not closed or none of the forms.
 pub fn expand(text: &OsStr, environment: &Environment) -> Result<Expanded, String> {
     let mut rest = text.as_bytes();
     let mut expanded = Vec::with_capacity(rest.len());
-    let mut defaulted = false;
-    while let Some(at) = find(rest, b"${") {
-        if at > 0 && rest[at - 1] == b'$' {
-            expanded.extend_from_slice(&rest[..at - 1]);
+    let mut optional = false;
+    // For each default or text that is open whether it is taken: what is not is read, and not evaluated.
+    let mut open: Vec<bool> = Vec::new();
+    while let Some((&first, after)) = rest.split_first() {
+        let taken = open.last().copied().unwrap_or(true);
+        if rest.starts_with(b"$${") {
+            if !open.is_empty() {
+                return Err(NOT_A_REFERENCE.into());
+            }
             expanded.extend_from_slice(b"${");
-            rest = &rest[at + 2..];
-            continue;
+            rest = &rest[3..];
+        } else if rest.starts_with(b"${") {
+            let reference = Reference::parse(&rest[2..])?;
+            rest = reference.rest;
+            match reference.form {
+                Form::Default | Form::Text => {
+                    optional |= open.is_empty();
+                    let given = reference.given(environment);
+                    if let (Form::Default, true, Some(value)) = (reference.form, taken, &given) {
+                        expanded.extend_from_slice(value);
+                    }
+                    open.push(taken && given.is_some() == (reference.form == Form::Text));
+                }
+                _ if taken => expanded.extend_from_slice(&reference.value(environment)?),
+                _ => {}
+            }
+        } else {
+            match first {
+                b'}' if open.pop().is_some() => {}
+                b'{' if !open.is_empty() => return Err(NOT_A_REFERENCE.into()),
+                _ if taken => expanded.push(first),
+                _ => {}
+            }
+            rest = after;
         }
-        expanded.extend_from_slice(&rest[..at]);
-        let end =
-            find(&rest[at..], b"}").ok_or("a '${' is not closed ('$${' is a literal '${')")?;
-        let reference = Reference::parse(&rest[at + 2..at + end])?;
-        defaulted |= matches!(reference.otherwise, Otherwise::Default(_));
-        expanded.extend_from_slice(&reference.value(environment)?);
-        rest = &rest[at + end + 1..];
     }
-    expanded.extend_from_slice(rest);
+    if !open.is_empty() {
+        return Err(NOT_CLOSED.into());
+    }
     Ok(Expanded {
-        vanished: defaulted && expanded.is_empty(),
+        vanished: optional && expanded.is_empty(),
         text: OsString::from_vec(expanded),
     })
 }
@@ -85,62 +107,86 @@ pub fn references(text: &OsStr) -> Vec<String> {
     names
 }
 
-/// What stands between `${` and `}`.
+/// What begins with `${`: a name, and what is to happen.
 struct Reference<'a> {
     name: &'a str,
-    otherwise: Otherwise<'a>,
+    form: Form<'a>,
+    /// What follows: behind the closing brace, or for a default and a text what they are.
+    rest: &'a [u8],
 }
 
-/// What counts when the variable is unset; for the last two also when it is empty, as in a shell.
-enum Otherwise<'a> {
-    Error,
-    Default(&'a [u8]),
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form<'a> {
+    /// `${NAME}`: it must be set.
+    Plain,
+    /// `${NAME:-`: what comes up to the brace counts where NAME is unset or empty, as in a shell.
+    Default,
+    /// `${NAME:+`: it counts where NAME is neither.
+    Text,
+    /// `${NAME:?message}`.
     Message(&'a [u8]),
 }
 
 impl<'a> Reference<'a> {
     fn parse(inner: &'a [u8]) -> Result<Self, String> {
-        let length = inner
-            .iter()
-            .take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_')
-            .count();
+        let is_of_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+        let length = inner.iter().take_while(|byte| is_of_name(byte)).count();
         let (name, rest) = inner.split_at(length);
-        let otherwise = match rest {
-            [] => Otherwise::Error,
-            [b':', b'-', default @ ..] => Otherwise::Default(default),
-            [b':', b'?', message @ ..] => Otherwise::Message(message),
-            _ => return Err(NOT_A_REFERENCE.into()),
+        let (form, rest) = match rest {
+            [b'}', rest @ ..] => (Form::Plain, rest),
+            [b':', b'-', rest @ ..] => (Form::Default, rest),
+            [b':', b'+', rest @ ..] => (Form::Text, rest),
+            [b':', b'?', rest @ ..] => {
+                let end = rest.iter().position(|byte| b"{}".contains(byte));
+                let (message, rest) = rest.split_at(end.ok_or(NOT_CLOSED)?);
+                if rest[0] == b'{' {
+                    return Err(NOT_A_REFERENCE.into());
+                }
+                (Form::Message(message), &rest[1..])
+            }
+            rest if rest.contains(&b'}') => return Err(NOT_A_REFERENCE.into()),
+            _ => return Err(NOT_CLOSED.into()),
         };
         match std::str::from_utf8(name) {
-            Ok(name) if is_name(name) => Ok(Self { name, otherwise }),
+            Ok(name) if is_name(name) => Ok(Self { name, form, rest }),
             _ => Err(NOT_A_REFERENCE.into()),
         }
     }
 
-    fn value(&self, environment: &'a Environment) -> Result<Cow<'a, [u8]>, String> {
-        let name = self.name;
-        let known = match environment.get(name) {
+    fn known<'e>(&self, environment: &'e Environment) -> Option<Cow<'e, [u8]>> {
+        match environment.get(self.name) {
             // Looked up for who asks for it alone.
-            None if name == PROCESSORS => Some(Cow::Owned(cgroup::processors().to_string().into())),
+            None if self.name == PROCESSORS => {
+                Some(Cow::Owned(cgroup::processors().to_string().into()))
+            }
             known => known.map(|value| Cow::Borrowed(value.as_bytes())),
-        };
-        let unset = || format!("the variable {} is not set", named(name));
-        let given = known.clone().filter(|value| !value.is_empty());
-        match self.otherwise {
-            Otherwise::Error => known.ok_or_else(unset),
-            Otherwise::Default(default) => Ok(given.unwrap_or(Cow::Borrowed(default))),
-            Otherwise::Message(message) => match given {
-                Some(value) => Ok(value),
-                None if message.is_empty() => Err(unset()),
-                None => Err(format!("{name}: {}", String::from_utf8_lossy(message))),
-            },
+        }
+    }
+
+    fn given<'e>(&self, environment: &'e Environment) -> Option<Cow<'e, [u8]>> {
+        self.known(environment).filter(|value| !value.is_empty())
+    }
+
+    /// What the forms without a branch come to.
+    fn value<'e>(&self, environment: &'e Environment) -> Result<Cow<'e, [u8]>, String> {
+        let unset = || format!("the variable {} is not set", named(self.name));
+        match self.form {
+            Form::Message(message) => self.given(environment).ok_or_else(|| {
+                if message.is_empty() {
+                    return unset();
+                }
+                format!("{}: {}", self.name, String::from_utf8_lossy(message))
+            }),
+            _ => self.known(environment).ok_or_else(unset),
         }
     }
 }
 
+const NOT_CLOSED: &str = "a '${' is not closed ('$${' is a literal '${')";
+
 /// What is between the braces is not shown: it may be of a password that has `${` in it.
-const NOT_A_REFERENCE: &str =
-    "a '${…}' is not ${NAME}, ${NAME:-default} or ${NAME:?message} ('$${' is a literal '${')";
+const NOT_A_REFERENCE: &str = "a '${…}' is not ${NAME}, ${NAME:-default}, ${NAME:+text} or ${NAME:?message}, which \
+    hold no other brace ('$${' is a literal '${')";
 
 /// Whether `name` can be a variable's name (POSIX.1-2017, 3.235).
 pub fn is_name(name: &str) -> bool {
@@ -171,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_three_forms_expand_and_only_once() {
+    fn only_the_four_forms_expand_and_only_once() {
         let table = [
             ("", ""),
             ("plain", "plain"),
@@ -186,7 +232,13 @@ mod tests {
             ("${PORT:?gone}", "8000"),
             ("$${PORT}", "${PORT}"),
             ("$$${PORT}", "$${PORT}"),
-            ("${UNSET:-${PORT}", "${PORT"),
+            ("${UNSET:-${PORT}}", "8000"),
+            ("${UNSET:-a ${EMPTY:-b ${PORT}} c}d", "a b 8000 cd"),
+            ("${PORT:-${UNSET}}", "8000"),
+            ("${PORT:-${UNSET:?gone}}", "8000"),
+            ("${PORT:+--port ${PORT}}", "--port 8000"),
+            ("${EMPTY:+${UNSET}}${UNSET:+x}", ""),
+            ("${UNSET:-a}b}", "ab}"),
         ];
         for (text, expected) in table {
             assert_eq!(
@@ -208,6 +260,13 @@ mod tests {
             ("${1A}", NOT_A_REFERENCE),
             ("${PORT-1}", NOT_A_REFERENCE),
             ("pa${ss!word}", NOT_A_REFERENCE),
+            ("${UNSET:-${PORT}", NOT_CLOSED),
+            ("${PORT:-${1A}}", NOT_A_REFERENCE),
+            ("${PORT:-{}}", NOT_A_REFERENCE),
+            ("${PORT:-$${X}}", NOT_A_REFERENCE),
+            ("${PORT:?${X}}", NOT_A_REFERENCE),
+            ("${PORT:=1}", NOT_A_REFERENCE),
+            ("${#PORT}", NOT_A_REFERENCE),
         ];
         for (text, message) in table {
             assert_eq!(
@@ -222,6 +281,7 @@ mod tests {
     fn an_item_vanishes_only_through_a_default() {
         let vanished = |text: &str| expand(OsStr::new(text), &environment()).unwrap().vanished;
         assert!(vanished("${UNSET:-}"));
+        assert!(vanished("${UNSET:+x}"));
         assert!(!vanished("${EMPTY}"));
         assert!(!vanished("${UNSET:-}x"));
     }

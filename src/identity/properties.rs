@@ -9,8 +9,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
+use crate::environment::Environment;
 use crate::environment::expand::expand;
-use crate::environment::{Environment, words};
+use crate::environment::words::{self, Piece};
 use crate::identity::user::{Credentials, resolve};
 
 const TEMPLATES: &str = "$ $$ { } ${ $${ $$${ :- :? : A EMPTY UNSET ${A} ${RAW} ${UNSET:- ${EMPTY:-x} ${A:? $A \
@@ -67,8 +68,8 @@ proptest! {
         let text = [before.as_slice(), b"${A}", &after].concat();
         let expected = [before.as_slice(), &value, &after].concat();
         prop_assert_eq!(expanded(&text, &environment(&value)), Ok(expected));
-        // A default likewise, up to the first brace that closes it.
-        let default: Vec<u8> = value.into_iter().filter(|byte| *byte != b'}').collect();
+        // A default likewise, which holds no brace.
+        let default: Vec<u8> = value.into_iter().filter(|byte| !b"{}".contains(byte)).collect();
         let text = [b"${UNSET:-".as_slice(), &default, b"}"].concat();
         prop_assert_eq!(expanded(&text, &environment(b"x")), Ok(default));
     }
@@ -87,7 +88,9 @@ proptest! {
 
     #[test]
     fn words_are_split_without_a_panic_and_quoted_ones_come_back(text in template(), plain in vec(c_bytes(), 1..5)) {
-        let _ = words::commands(&text);
+        for line in words::lines(&text) {
+            let _ = words::command(line, true);
+        }
         let quoted: Vec<Vec<u8>> = plain
             .iter()
             .map(|word| {
@@ -95,7 +98,12 @@ proptest! {
                 [b"'".as_slice(), &inner.join(b"'\\''".as_slice()), b"'"].concat()
             })
             .collect();
-        prop_assert_eq!(words::commands(&quoted.join(&b' ')), Ok(vec![vec![plain]]));
+        let line = quoted.join(&b' ');
+        prop_assert_eq!(words::lines(&line), vec![line.as_slice()]);
+        let command = words::command(&line, true).unwrap().remove(0);
+        let pieces = command.into_iter().map(|word| word.pieces).collect::<Vec<_>>();
+        let expected = plain.into_iter().map(|word| vec![Piece::Literal(word)]).collect::<Vec<_>>();
+        prop_assert_eq!(pieces, expected);
     }
 }
 

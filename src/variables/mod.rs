@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 pub mod needed;
 mod secrets;
 
-use crate::cli::{OPTIONS, Opt};
+use crate::cli::{OPTIONS, Opt, is_reference};
 use crate::environment::expand::{expand, is_name};
 use crate::environment::resolved::Resolved;
 use crate::exit::Failure;
@@ -111,7 +111,7 @@ fn default(settings: &Settings<'_>, resolved: &mut Resolved, item: &OsStr) -> Re
         // It is not shown: it may be a value that lost its name.
         None => settings.invalid(Opt::Default, "an item is not NAME=VALUE"),
     })?;
-    let (name, value) = (
+    let (name, text) = (
         OsStr::from_bytes(&item.as_bytes()[..equals]),
         OsStr::from_bytes(&item.as_bytes()[equals + 1..]),
     );
@@ -119,12 +119,14 @@ fn default(settings: &Settings<'_>, resolved: &mut Resolved, item: &OsStr) -> Re
     if resolved.environment.given(name).is_some() {
         return Ok(());
     }
-    let value = expand(value, &resolved.environment);
+    let value = expand(text, &resolved.environment);
     let value = value.map_err(|error| {
         settings.invalid(Opt::Default, &format!("{}: {error}", wording::named(name)))
     })?;
-    resolved.environment.set(name, value.text);
-    resolved.set.push(name.into());
+    if !value.vanished || !is_reference(text.as_bytes()) {
+        resolved.environment.set(name, value.text);
+        resolved.set.push(name.into());
+    }
     Ok(())
 }
 

@@ -17,7 +17,7 @@ use crate::database::passfile;
 use crate::database::url::{PostgresUrl, service};
 use crate::environment::Environment;
 use crate::environment::expand::expand;
-use crate::environment::words;
+use crate::environment::words::{self, Piece, Word};
 use crate::exit::Failure;
 use crate::identity::user;
 use crate::net::deadline::Deadline;
@@ -179,7 +179,7 @@ fn expansion(bytes: &[u8]) {
 
 /// What was split comes back when it is put together again with every word in quotes.
 fn posix_words(bytes: &[u8]) {
-    let chains = match words::commands(bytes) {
+    let chains = match chains(bytes) {
         Ok(chains) => chains,
         Err(why) => return assert!(!why.is_empty()),
     };
@@ -195,7 +195,24 @@ fn posix_words(bytes: &[u8]) {
             commands.join(b" && ".as_slice())
         })
         .collect();
-    assert_eq!(words::commands(&lines.join(&b'\n')), Ok(chains));
+    assert_eq!(self::chains(&lines.join(&b'\n')), Ok(chains));
+}
+
+/// The commands of a text, each `${…}` as it stands.
+fn chains(bytes: &[u8]) -> Result<Vec<Vec<Vec<Vec<u8>>>>, String> {
+    let text = |word: Word| {
+        let pieces = word.pieces.into_iter().map(|piece| match piece {
+            Piece::Literal(text) | Piece::Reference(text) => text,
+        });
+        pieces.collect::<Vec<_>>().concat()
+    };
+    let chain = |line: &[u8]| {
+        let chain = words::command(line, true)?.into_iter();
+        Ok(chain
+            .map(|words| words.into_iter().map(text).collect())
+            .collect())
+    };
+    words::lines(bytes).into_iter().map(chain).collect()
 }
 
 /// A SPEC, /etc/passwd and /etc/group: nobody becomes root but by its name and its number.

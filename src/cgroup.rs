@@ -1,8 +1,12 @@
 //! What the kernel says of the control group that this process is in: `cgroups(7)`, and its administrator's guide,
 //! cgroup-v2.rst and cgroup-v1/memory.rst. Nothing of it need be there, or readable.
 
-use std::fs;
 use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+use nix::unistd;
 
 use crate::sys;
 
@@ -20,8 +24,11 @@ pub struct Group {
 impl Group {
     /// The one that decides about `controller`, which version 1 has in a hierarchy of its own.
     pub fn of(controller: &str) -> Option<Self> {
-        let read = |name: &str| fs::read_to_string(Path::new("/proc/self").join(name)).ok();
-        Self::find(controller, &read("cgroup")?, &read("mountinfo")?)
+        let (groups, mounts) = (
+            read(Path::new("/proc/self/cgroup"))?,
+            read(Path::new("/proc/self/mountinfo"))?,
+        );
+        Self::find(controller, &groups, &mounts)
     }
 
     /// By the texts of /proc/self/cgroup (`cgroups(7)`) and /proc/self/mountinfo (`proc_pid_mountinfo(5)`).
@@ -69,14 +76,30 @@ impl Group {
 
     /// A file of the group's own.
     pub fn read(&self, file: &str) -> Option<String> {
-        fs::read_to_string(self.directory.join(file)).ok()
+        read(&self.directory.join(file))
     }
 
     /// The same file of all levels that are visible, from its own up.
     fn read_all(&self, file: &'static str) -> impl Iterator<Item = String> {
         let levels = self.directory.ancestors();
         let levels = levels.take_while(|level| level.starts_with(&self.top));
-        levels.filter_map(move |level| fs::read_to_string(level.join(file)).ok())
+        levels.filter_map(move |level| read(&level.join(file)))
+    }
+}
+
+/// A file that the kernel makes up. Every start comes here beside COMMAND's, and std would read in small pieces, twice
+/// as many system calls.
+fn read(path: &Path) -> Option<String> {
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
+    let file = open(path, flags, Mode::empty()).ok()?;
+    let (mut text, mut buffer) = (Vec::new(), [0; 4096]);
+    loop {
+        match unistd::read(&file, &mut buffer) {
+            Ok(0) => return String::from_utf8(text).ok(),
+            Ok(count) => text.extend_from_slice(&buffer[..count]),
+            Err(Errno::EINTR) => {}
+            Err(_) => return None,
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use crate::supervise::helper::Stops;
 use crate::supervise::signals::SignalMap;
 use crate::supervise::start::{ProcessGroup, become_parent, start_inheriting};
 use crate::supervise::stops::{ends_run, stop_requested};
-use crate::supervise::{leftovers, program, supervise_with};
+use crate::supervise::{leftovers, program, supervise};
 use crate::sys::signal_names;
 use crate::{process, sys, variables, wait, wording};
 
@@ -141,7 +141,7 @@ fn run_all(
         let inherited = socket.as_ref().map(AsRawFd::as_raw_fd);
         let child = start_inheriting(&image, map, ProcessGroup::SharedInForeground, inherited)?;
         drop(socket);
-        let outcome = supervise_with(child, &plan.supervision, &orders.clearance);
+        let outcome = supervise(child, &plan.supervision, &orders.clearance, None);
         let exit = outcome.exit();
         if exit != Exit::Command(0) && outcome.stop.is_some() {
             return Err(Failure::new(exit, ""));

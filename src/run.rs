@@ -1,6 +1,8 @@
 //! The story of `run`: environment, identity, stages, COMMAND. In the container this is PID 1: one thread, no socket,
 //! asleep unless a signal comes.
 
+use std::path::Path;
+
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 
@@ -10,13 +12,14 @@ use crate::exit::{Exit, Failure};
 use crate::plan::{self, RunPlan, Stage};
 use crate::settings::Settings;
 use crate::supervise::clearance::Clearance;
+use crate::supervise::death::Watch;
 use crate::supervise::helper::Stops;
 use crate::supervise::leftovers::{self, Left, Time};
 use crate::supervise::start::{ProcessGroup, become_parent, start};
 use crate::supervise::stops::{stop_requested, stopped};
 use crate::supervise::{Outcome, program, supervise};
 use crate::sys::{self, signal_names};
-use crate::{identity, process, variables};
+use crate::{identity, process, variables, wording};
 
 /// From the command line to COMMAND's end.
 ///
@@ -70,10 +73,19 @@ fn run(mut plan: RunPlan) -> Result<Exit, Failure> {
     }
     let child = start(&command, &map, ProcessGroup::Own)?;
     drop(command);
+    let name = Path::new(&plan.command[0]).file_name().unwrap_or_default();
+    let name = wording::named(name);
+    // Beside the first of COMMAND's work, which does not wait for it.
+    let watch = Watch::begin(&name);
     sys::release_start();
     // From here on nothing of portero's own keeps a mount busy.
     let _ = nix::unistd::chdir("/");
-    let outcome = supervise(child, &plan.supervision);
+    let outcome = supervise(
+        child,
+        &plan.supervision,
+        &Clearance::default(),
+        Some(&watch),
+    );
     let code = outcome.exit().code();
     let mapped = plan.map_exit.iter().rev().find(|(from, _)| *from == code);
     Ok(mapped.map_or(outcome.exit(), |(_, to)| Exit::Command(*to)))
@@ -109,7 +121,12 @@ fn run_stage(stage: Stage, plan: &RunPlan) -> Result<(), Failure> {
         ProcessGroup::SharedInForeground,
     )?;
     log::debug!("the {} stage has begun", stage.name());
-    let outcome = supervise(child, &plan.stage_supervision());
+    let outcome = supervise(
+        child,
+        &plan.stage_supervision(),
+        &Clearance::default(),
+        None,
+    );
     let mut stop = outcome.stop;
     if outcome.exit() != Exit::Command(0) {
         stop = stop.or(end_stage_leftovers(stage, outcome, plan));

@@ -90,10 +90,7 @@ impl RunPlan {
             stages: stages.into_iter().flatten().collect(),
             wait,
             migrate,
-            supervision: Supervision {
-                tells_death_of: Some(file_name(name)),
-                ..supervision(settings)?
-            },
+            supervision: supervision(settings)?,
             map_exit: settings
                 .list(Opt::MapExit)?
                 .iter()
@@ -174,12 +171,6 @@ fn replaces(settings: &Settings<'_>) -> Result<bool, Failure> {
 
 fn is_named(command: &OsStr, name: &OsStr) -> bool {
     Path::new(command).file_name() == Some(name)
-}
-
-/// For messages.
-fn file_name(command: &OsStr) -> String {
-    let name = Path::new(command).file_name().unwrap_or(command);
-    named(name)
 }
 
 fn left_out(

@@ -35,6 +35,5 @@ pub fn supervision(settings: &Settings<'_>) -> Result<Supervision, Failure> {
         stop_timeout: settings.limit(Opt::StopTimeout)?,
         orphan_grace: settings.limit(Opt::OrphanGrace)?,
         tells_reaped: settings.typed.tells_reaped,
-        tells_death_of: None,
     })
 }

@@ -3,7 +3,7 @@
 
 pub mod child;
 pub mod clearance;
-mod death;
+pub mod death;
 pub mod helper;
 pub mod leftovers;
 mod outcome;
@@ -38,13 +38,14 @@ const STOP_LASTS: Duration = Duration::from_mins(1);
 const RETRY: Duration = Duration::from_millis(50);
 const RETRIES: u32 = 40;
 
-/// Supervises `child` until it has ended, and its leftovers too.
-pub fn supervise(child: Child, rules: &Supervision) -> Outcome {
-    supervise_with(child, rules, &Clearance::default())
-}
-
-/// The same, until `clearance` is withdrawn: then all of it is killed at once.
-pub fn supervise_with(child: Child, rules: &Supervision, clearance: &Clearance) -> Outcome {
+/// Supervises `child` until it has ended, and its leftovers too; until `clearance` is withdrawn: then all of it is
+/// killed at once. With a watch it is told how the child died.
+pub fn supervise(
+    child: Child,
+    rules: &Supervision,
+    clearance: &Clearance,
+    watch: Option<&Watch<'_>>,
+) -> Outcome {
     let mut supervisor = Supervisor {
         child,
         rules,
@@ -64,14 +65,13 @@ pub fn supervise_with(child: Child, rules: &Supervision, clearance: &Clearance) 
         sent: SignalSet::NONE,
         story: Story::default(),
     };
-    let watch = rules.tells_death_of.as_deref().map(Watch::begin);
     while !supervisor.ended {
         if clearance.is_withdrawn() {
             supervisor.kill_everyone();
         }
         supervisor.step();
     }
-    supervisor.tell_end(watch.as_ref());
+    supervisor.tell_end(watch);
     let left = supervisor.left();
     supervisor.child.take_terminal();
     let story = left.story;

@@ -19,6 +19,4 @@ pub struct Supervision {
     pub orphan_grace: Option<Duration>,
     /// Say of each orphan that it was reaped.
     pub tells_reaped: bool,
-    /// COMMAND's name: how it died is told. Of others the caller tells it.
-    pub tells_death_of: Option<String>,
 }

@@ -22,17 +22,11 @@ pub struct Group {
 }
 
 impl Group {
-    /// The one that decides about `controller`, which version 1 has in a hierarchy of its own.
+    /// The one that decides about `controller`, which version 1 has in a hierarchy of its own: by /proc/self/cgroup
+    /// (`cgroups(7)`), where the hierarchies mostly are, else by /proc/self/mountinfo (`proc_pid_mountinfo(5)`), which
+    /// is long.
     pub fn of(controller: &str) -> Option<Self> {
-        let (groups, mounts) = (
-            read(Path::new("/proc/self/cgroup"))?,
-            read(Path::new("/proc/self/mountinfo"))?,
-        );
-        Self::find(controller, &groups, &mounts)
-    }
-
-    /// By the texts of /proc/self/cgroup (`cgroups(7)`) and /proc/self/mountinfo (`proc_pid_mountinfo(5)`).
-    fn find(controller: &str, groups: &str, mounts: &str) -> Option<Self> {
+        let groups = read(Path::new("/proc/self/cgroup"))?;
         let group = |line: &'_ str| -> Option<(bool, String)> {
             let mut parts = line.splitn(3, ':').skip(1);
             let (controllers, path) = (parts.next()?, parts.next()?);
@@ -40,13 +34,24 @@ impl Group {
             let is_meant = is_v2 || controllers.split(',').any(|name| name == controller);
             is_meant.then(|| (is_v2, path.to_owned()))
         };
+        let mut known: Vec<_> = groups.lines().filter_map(group).collect();
         // A controller that version 1 has is not version 2's, whose line is there all the same.
-        let known = groups.lines().filter_map(group);
-        let mut found: Vec<_> = known
-            .filter_map(|(is_v2, path)| Self::mounted(controller, is_v2, &path, mounts))
-            .collect();
-        found.sort_by_key(|group| group.is_v2);
-        found.into_iter().next()
+        known.sort();
+        known.into_iter().find_map(|(is_v2, path)| {
+            let mounts = || read(Path::new("/proc/self/mountinfo"));
+            let usual = Self::usual(controller, is_v2, &path);
+            usual.or_else(|| Self::mounted(controller, is_v2, &path, &mounts()?))
+        })
+    }
+
+    fn usual(controller: &str, is_v2: bool, path: &str) -> Option<Self> {
+        let top = Path::new("/sys/fs/cgroup").join(if is_v2 { "" } else { controller });
+        let directory = top.join(path.trim_start_matches('/'));
+        directory.join("cgroup.procs").exists().then_some(Self {
+            directory,
+            top,
+            is_v2,
+        })
     }
 
     fn mounted(controller: &str, is_v2: bool, path: &str, mounts: &str) -> Option<Self> {

@@ -33,12 +33,15 @@ unsafe extern "C" fn release_segments(
         let start = usize::try_from(base + segment.p_vaddr).unwrap_or_default();
         let size = usize::try_from(segment.p_memsz).unwrap_or_default();
         let (start, end) = (start.next_multiple_of(PAGE), (start + size) / PAGE * PAGE);
+        if end <= start {
+            continue;
+        }
         // SAFETY: whole pages of one segment of the image, which is mapped from its file and never written to: what is
         // dropped here is read again from there (madvise(2), MADV_DONTNEED).
         unsafe {
             libc::madvise(
                 ptr::without_provenance_mut(start),
-                end.saturating_sub(start),
+                end - start,
                 libc::MADV_DONTNEED,
             )
         };

@@ -63,6 +63,10 @@ fn run(plan: &MigratePlan, environment: Environment) -> Result<Exit, Failure> {
         let (targets, map) = (plan.wait.clone(), &plan.supervision.map);
         interruptible(map, move || wait::run(&targets))?;
     }
+    if plan.commands.is_empty() {
+        log::info!("nothing to migrate: if: and unless: leave out every command");
+        return Ok(Exit::Success);
+    }
     let orders = Arc::new(Orders::default());
     let lock = match lock(plan, &orders)? {
         Some(Acquired::Lock(lock)) => Some(lock),

@@ -464,3 +464,36 @@ fn a_habit_of_shells_is_refused_before_anything_waits() {
         assert!(!refused.stderr.contains("hunter2"), "{refused}");
     }
 }
+
+#[test]
+fn a_guarded_command_runs_only_when_its_variable_is_or_is_not_true() {
+    let table = [
+        ("if:X echo a && echo b", "", ""),
+        ("if:X echo a && echo b", "1", "a\nb\n"),
+        ("if:X echo a", " oFF ", ""),
+        ("if:X echo a", "False", ""),
+        ("if:X echo a", "0.0", "a\n"),
+        ("unless:X echo a", "no", "a\n"),
+        ("unless:X echo a\nif:X  unless:Y ${Z:-echo b}", "on", "b\n"),
+    ];
+    for (commands, value, stdout) in table {
+        with(
+            &["--no-lock", "--migrate", commands],
+            &[("X", value)],
+            &["true"],
+        )
+        .exits(0)
+        .assert_stdout(stdout);
+        let migrate = ["migrate", "--no-lock", "--migrate", commands];
+        let run = Run::portero().args(migrate).env("X", value);
+        run.exits(0).assert_stdout(stdout);
+    }
+    for commands in ["if: a", "if:1X a", "if:X", "if:X a | b"] {
+        with(
+            &["--no-lock", "--migrate", commands],
+            &[("X", "0")],
+            &["true"],
+        )
+        .refused();
+    }
+}

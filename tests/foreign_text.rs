@@ -24,10 +24,12 @@ const SAMPLES: &[(&str, &[&str])] = &[
     ("PORTERO_DEFAULT", &["A=1", "B=two words"]),
     ("PORTERO_EXPAND_ARGS", &["yes"]),
     ("PORTERO_USER", &["1234:2345"]),
+    ("PORTERO_MKDIR", &["/tmp/a", "/tmp/b"]),
     ("PORTERO_CHOWN", &["/tmp/a", "/tmp/b"]),
     ("PORTERO_KEEP_CAP", &["net_bind_service", "net_raw"]),
     ("PORTERO_ALLOW_NEW_PRIVILEGES", &["1"]),
     ("PORTERO_REQUIRE_NON_ROOT", &["true"]),
+    ("PORTERO_UMASK", &["027"]),
     ("PORTERO_WAIT", &["file:///proc", "tcp://b:2"]),
     ("PORTERO_DATABASE", &["postgres://app@other/x"]),
     ("PORTERO_WAIT_TIMEOUT", &["7s"]),
@@ -162,8 +164,9 @@ fn line_ends_of_windows_do_no_harm_in_any_list_of_the_command_line() {
 }
 
 /// The lists that split at white space.
-const WORDS: [&str; 8] = [
+const WORDS: [&str; 9] = [
     "PORTERO_SECRET",
+    "PORTERO_MKDIR",
     "PORTERO_CHOWN",
     "PORTERO_KEEP_CAP",
     "PORTERO_WAIT",

@@ -26,29 +26,23 @@ use crate::sys::files::{Status, file_time, next_names, status};
 use crate::wording::named;
 
 mod failure;
+mod make;
+mod owner;
 mod path;
 
-/// To whom.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Owner {
-    /// The user id.
-    pub uid: u32,
-    /// The group id.
-    pub gid: u32,
-}
-
-impl Owner {
-    fn has(self, file: &Status) -> bool {
-        file.uid == self.uid && file.gid == self.gid
-    }
-}
+pub use crate::identity::chown::make::make;
+pub use crate::identity::chown::owner::Owner;
 
 /// Gives `path`, and all that is below it in the same mount, to `owner`.
 ///
 /// # Errors
 /// One line: what can't be given, why, and what helps.
 pub fn change_owner(path: &Path, owner: Owner) -> Result<(), String> {
-    let (top, found) = path::open(path)?;
+    let (top, found) = path::open(
+        path,
+        |_, _| Err(Errno::ENOENT),
+        |path, errno| explained(path, errno),
+    )?;
     let start = Instant::now();
     let mut walk = Walk {
         owner,

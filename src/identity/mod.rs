@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use nix::sys::stat::{self, Mode};
+
 use crate::environment::Environment;
 use crate::exit::{Exit, Failure};
 use crate::files;
@@ -27,9 +29,14 @@ pub fn become_user(
     environment: &mut Environment,
     stops: Stops<'_>,
 ) -> Result<(), Failure> {
-    match &plan.user {
-        Some(spec) => become_specified(spec, plan, environment, stops)?,
-        None => keep_what_is_held(plan),
+    if let Some(mode) = plan.umask {
+        stat::umask(Mode::from_bits_truncate(mode));
+    }
+    if let Some(spec) = &plan.user {
+        become_specified(spec, plan, environment, stops)?;
+    } else {
+        prepare_paths(plan, None, stops)?;
+        keep_what_is_held(plan);
     }
     verify_user(plan)
 }
@@ -78,10 +85,12 @@ fn become_specified(
         set_home(&credentials, environment);
     }
     match privileges::relation_to(&credentials).map_err(fail)? {
-        Relation::Already if credentials.uid == 0 => chown_all(plan, &credentials, stops)?,
+        Relation::Already if credentials.uid == 0 => {
+            prepare_paths(plan, Some(&credentials), stops)?;
+        }
         Relation::CanDrop => {
             privileges::become_root().map_err(fail)?;
-            chown_all(plan, &credentials, stops)?;
+            prepare_paths(plan, Some(&credentials), stops)?;
             privileges::drop_to(&credentials, plan.privileges).map_err(fail)?;
             name_user(&credentials, plan.names, environment);
             return Ok(());
@@ -98,6 +107,7 @@ fn become_specified(
                 "--user and --chown are"
             };
             log::warn!("running as uid {uid}, which can't become '{spec}': {skipped} skipped");
+            prepare_paths(plan, None, stops)?;
         }
         relation => {
             let Credentials { uid, gid, .. } = credentials;
@@ -110,30 +120,38 @@ fn become_specified(
             if !plan.chown.is_empty() {
                 log::warn!("running as '{spec}' already, not as root: --chown is skipped");
             }
+            prepare_paths(plan, None, stops)?;
         }
     }
     keep_what_is_held(plan);
     Ok(())
 }
 
-/// `--chown`, in the order given.
-fn chown_all(
+/// `--mkdir` and `--chown`, in the order given; without a user that root is to become, what is made is whoever's.
+fn prepare_paths(
     plan: &IdentityPlan,
-    credentials: &Credentials,
+    user: Option<&Credentials>,
     stops: Stops<'_>,
 ) -> Result<(), Failure> {
-    if plan.chown.is_empty() {
+    let owner = user.map(|user| chown::Owner {
+        uid: user.uid,
+        gid: user.gid,
+    });
+    let given = owner.map(|owner| (&plan.chown, owner));
+    let given = given.filter(|(paths, _)| !paths.is_empty());
+    if plan.mkdir.is_empty() && given.is_none() {
         return Ok(());
     }
-    let owner = chown::Owner {
-        uid: credentials.uid,
-        gid: credentials.gid,
-    };
-    let give = |path: &PathBuf| {
-        chown::change_owner(path, owner).map_err(|error| format!("--chown: {error}"))
-    };
     helper::run(stops, || {
-        plan.chown.iter().try_for_each(give).map(|()| Vec::new())
+        for path in &plan.mkdir {
+            chown::make(path, owner).map_err(|error| format!("--mkdir: {error}"))?;
+        }
+        if let Some((paths, owner)) = given {
+            for path in paths {
+                chown::change_owner(path, owner).map_err(|error| format!("--chown: {error}"))?;
+            }
+        }
+        Ok(Vec::new())
     })
     .map(drop)
 }
@@ -189,6 +207,10 @@ impl Names {
 pub struct IdentityPlan {
     /// SPEC of `--user`.
     pub user: Option<String>,
+    /// That of all that is started.
+    pub umask: Option<u32>,
+    /// What is made for that user before the drop.
+    pub mkdir: Vec<PathBuf>,
     /// What is given to that user before the drop.
     pub chown: Vec<PathBuf>,
     /// What is left to that user: `--keep-cap`, `--allow-new-privileges`.

@@ -20,12 +20,18 @@ impl RunPlan {
         if let Some(user) = &self.identity.user {
             line(&mut text, "user", user);
         }
+        for path in &self.identity.mkdir {
+            line(&mut text, "mkdir", &path.display().to_string());
+        }
         for path in &self.identity.chown {
             line(&mut text, "chown", &path.display().to_string());
         }
         if !self.identity.privileges.keep.is_empty() {
             let kept = self.identity.privileges.keep.to_string();
             line(&mut text, "keep-cap", &kept);
+        }
+        if let Some(umask) = self.identity.umask {
+            line(&mut text, "umask", &format!("{umask:03o}"));
         }
         if let Some(plan) = &self.wait {
             text.push_str(&plan.describe());

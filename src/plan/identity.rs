@@ -9,6 +9,7 @@ use crate::identity::capabilities::CapabilitySet;
 use crate::identity::privileges::Privileges;
 use crate::identity::{IdentityPlan, Names};
 use crate::settings::Settings;
+use crate::wording::shown;
 
 /// `--user` and what belongs to it.
 ///
@@ -30,8 +31,15 @@ pub fn identity(settings: &Settings<'_>) -> Result<IdentityPlan, Failure> {
     if user.is_none() && !chown.is_empty() {
         return Err(settings.invalid(Opt::Chown, "needs --user, to say whose the files are to be"));
     }
+    let mkdir = if gives {
+        settings.list(Opt::Mkdir)?
+    } else {
+        Vec::new()
+    };
     Ok(IdentityPlan {
         user,
+        umask: if gives { umask(settings)? } else { None },
+        mkdir: mkdir.into_iter().map(PathBuf::from).collect(),
         chown: chown.into_iter().map(PathBuf::from).collect(),
         privileges: Privileges {
             keep: kept_capabilities(settings)?,
@@ -46,6 +54,21 @@ pub fn identity(settings: &Settings<'_>) -> Result<IdentityPlan, Failure> {
         require_non_root: settings.switch(Opt::RequireNonRoot)?
             && matches!(settings.typed.mode, Mode::Run | Mode::Migrate),
     })
+}
+
+fn umask(settings: &Settings<'_>) -> Result<Option<u32>, Failure> {
+    let Some(text) = settings.text(Opt::Umask)? else {
+        return Ok(None);
+    };
+    let is_octal = text.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
+    let mode = u32::from_str_radix(&text, 8)
+        .ok()
+        .filter(|&mode| is_octal && mode <= 0o777);
+    let wrong = || {
+        let why = format!("{} is not octal, 0-777, e.g. 027", shown(&text));
+        settings.invalid(Opt::Umask, &why)
+    };
+    mode.ok_or_else(wrong).map(Some)
 }
 
 fn kept_capabilities(settings: &Settings<'_>) -> Result<CapabilitySet, Failure> {

@@ -1,6 +1,7 @@
 //! What `portero COMMAND` comes to.
 
 use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use crate::cli::{CHILD_ONLY_IS_GONE, OPTIONS, Opt, OptionSpec, options_of};
@@ -62,7 +63,8 @@ impl RunPlan {
         let name = command.first().map(OsString::as_os_str).unwrap_or_default();
         let skipped = skipped_steps(settings)?;
         let only_for = settings.list(Opt::OnlyFor)?;
-        let has_steps = only_for.is_empty() || only_for.iter().any(|known| is_named(name, known));
+        let has_steps =
+            only_for.is_empty() || only_for.iter().any(|known| begins_with(&command, known));
         let runs = |step: &str| has_steps && !skipped.contains(&step);
         let wait = if runs("wait") {
             Some(WaitPlan::of_run(settings)?).filter(|plan| !plan.targets.is_empty())
@@ -167,6 +169,22 @@ fn replaces(settings: &Settings<'_>) -> Result<bool, Failure> {
         )),
         _ => Ok(exec),
     }
+}
+
+/// Whether COMMAND begins with the words of an item of `--only-for`. One without a `/` is a path's file name, too.
+fn begins_with(command: &[OsString], item: &OsStr) -> bool {
+    let is_space = |byte: &u8| byte.is_ascii_whitespace();
+    let words = item
+        .as_bytes()
+        .split(is_space)
+        .filter(|word| !word.is_empty());
+    let mut arguments = command.iter();
+    let mut fits = words.map(OsStr::from_bytes).map(|word| {
+        arguments
+            .next()
+            .is_some_and(|argument| argument == word || is_named(argument, word))
+    });
+    fits.all(|fits| fits)
 }
 
 fn is_named(command: &OsStr, name: &OsStr) -> bool {

@@ -56,7 +56,7 @@ fn error(line: &str, variables: &str) -> String {
 #[test]
 fn the_steps_follow_from_the_options() {
     // What is not done is not asked to make sense: the image must start for a look around without a database.
-    let table = r"
+    let table = r#"
         -             uvicorn
         wait          --wait db:5432 uvicorn
         wait          --database DATABASE_URL uvicorn
@@ -67,9 +67,15 @@ fn the_steps_follow_from_the_options() {
         -             --database DATABASE_URL --migrate a --skip wait,migrate uvicorn
         wait          --wait db:1 --only-for 'gunicorn uvicorn' /usr/bin/uvicorn
         -             --wait db:1 --only-for uvicorn bash
+        wait          --wait db:1 --only-for 'x "rails server"' ./bin/rails server -p 80
+        -             --wait db:1 --only-for 'x "rails server"' ./bin/rails console
+        -             --wait db:1 --only-for '"rails server"' rails
+        wait          --wait db:1 --only-for '"bundle exec puma"' bundle exec /usr/bin/puma
+        -             --no-lock --migrate 'if:NO a && b' uvicorn
+        migrate       --no-lock --migrate 'if:NO a' --migrate 'unless:NO b' uvicorn
         -             --database UNSET --migrate a --only-for uvicorn bash
         -             --wait ${UNSET:-} uvicorn
-    ";
+    "#;
     for [stages, line] in rows(table) {
         let stage = |name: &str| {
             if name == "wait" {

@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use crate::cli::{Opt, is_reference};
-use crate::environment::expand::expand;
+use crate::environment::expand::{expand, is_name};
 use crate::environment::words::{self, Piece, Word};
 use crate::exit::Failure;
 use crate::settings::Settings;
@@ -19,7 +19,11 @@ impl Settings<'_> {
         let mut chains = Vec::new();
         for text in self.raw(opt) {
             for line in words::lines(text.as_bytes()) {
-                let line = line.trim_ascii();
+                let (line, runs) = self.guarded(opt, line.trim_ascii())?;
+                if !runs {
+                    words::command(line, true).map_err(|error| self.invalid(opt, &error))?;
+                    continue;
+                }
                 if !is_reference(line) {
                     self.add_chain(opt, line, true, &mut chains)?;
                     continue;
@@ -36,6 +40,35 @@ impl Settings<'_> {
             }
         }
         Ok(chains)
+    }
+
+    /// Whether a command begins with `if:NAME` or `unless:NAME`.
+    pub fn has_guards(&self, opt: Opt) -> bool {
+        let is_guarded = |line: &[u8]| guard(line.trim_ascii()).is_some();
+        let texts = self.raw(opt);
+        texts
+            .iter()
+            .any(|text| words::lines(text.as_bytes()).into_iter().any(is_guarded))
+    }
+
+    /// What follows the guards of a command, and whether they let it run.
+    fn guarded<'l>(&self, opt: Opt, mut line: &'l [u8]) -> Result<(&'l [u8], bool), Failure> {
+        let mut runs = true;
+        while let Some((wanted, name, rest)) = guard(line) {
+            let name = std::str::from_utf8(name).ok().filter(|name| is_name(name));
+            let name = name.ok_or_else(|| {
+                self.invalid(
+                    opt,
+                    "if: and unless: need the name of a variable, e.g. if:DEBUG",
+                )
+            })?;
+            runs &= is_true(self.environment.get(name)) == wanted;
+            line = rest;
+        }
+        if line.is_empty() {
+            return Err(self.invalid(opt, "there is no command behind if: or unless:"));
+        }
+        Ok((line, runs))
     }
 
     fn add_chain(
@@ -79,6 +112,28 @@ impl Settings<'_> {
         }
         Ok(Some(OsString::from_vec(text)))
     }
+}
+
+/// What a guard at the start of `line` asks of its variable, its name, and what follows.
+fn guard(line: &[u8]) -> Option<(bool, &[u8], &[u8])> {
+    let end = line
+        .iter()
+        .position(u8::is_ascii_whitespace)
+        .unwrap_or(line.len());
+    let (word, rest) = line.split_at(end);
+    let (wanted, name) = match word.strip_prefix(b"if:") {
+        Some(name) => (true, name),
+        None => (false, word.strip_prefix(b"unless:")?),
+    };
+    Some((wanted, name, rest.trim_ascii_start()))
+}
+
+/// As a switch's variable, but that anything else is a yes.
+fn is_true(value: Option<&OsStr>) -> bool {
+    let value = value.map(OsStr::as_bytes).unwrap_or_default().trim_ascii();
+    ![&b""[..], b"0", b"false", b"no", b"off"]
+        .iter()
+        .any(|no| no.eq_ignore_ascii_case(value))
 }
 
 const NO_PROGRAM: &str = "the name of a program is empty";

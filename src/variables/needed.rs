@@ -77,7 +77,9 @@ fn used(settings: &Settings<'_>) -> Names {
         Opt::Secret,
         Opt::Default,
         Opt::ExpandArgs,
+        Opt::Mkdir,
         Opt::Chown,
+        Opt::Umask,
         Opt::RequireNonRoot,
     ];
     for option in options_of(settings.typed.mode).filter(|option| !others.contains(&option.opt)) {

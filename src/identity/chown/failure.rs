@@ -12,6 +12,11 @@ pub(super) fn errno(error: &io::Error) -> Errno {
 /// What the system said, and what helps.
 pub(super) fn explained(path: impl Display, errno: Errno) -> String {
     let remedy = match errno {
+        Errno::ENOENT | Errno::ENOTDIR => {
+            return format!(
+                "{path} does not exist: make it by --mkdir, in the Dockerfile (RUN mkdir -p {path}), or mount a volume there"
+            );
+        }
         Errno::EPERM => {
             ": the container lacks the capability CHOWN (--cap-add CHOWN), or the file is immutable or root-squashed"
         }

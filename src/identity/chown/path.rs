@@ -1,6 +1,7 @@
 //! The way to PATH, opened component by component, so that no one who may write somewhere on it can lead it elsewhere.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::fmt::Display;
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path};
 
@@ -8,34 +9,37 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat, readlinkat};
 use nix::sys::stat::Mode;
 
-use crate::identity::chown::failure::{errno, explained};
+use crate::identity::chown::failure::errno;
 use crate::sys::files::{Status, status};
 use crate::wording::named;
 
 /// As many as the kernel follows (`path_resolution(7)`).
 const MAX_SYMLINKS: u32 = 40;
 
-/// A descriptor of PATH itself (`O_PATH`), and what it is.
+/// A descriptor of PATH itself (`O_PATH`), and what it is. What is missing on the way `make` makes, or not.
 ///
 /// A symlink at its end is refused. One on the way, as /var/run is, is followed where only root could have put it.
 ///
 /// # Errors
 /// One line: PATH does not exist, is a symlink or the root, or leads through a symlink of somebody else's.
-pub fn open(path: &Path) -> Result<(OwnedFd, Status), String> {
+pub fn open(
+    path: &Path,
+    make: impl Fn(&OwnedFd, &OsStr) -> Result<OwnedFd, Errno>,
+    explained: fn(&dyn Display, Errno) -> String,
+) -> Result<(OwnedFd, Status), String> {
     let shown = named(path);
-    let fail = |errno: Errno| match errno {
-        Errno::ENOENT | Errno::ENOTDIR => format!(
-            "{shown} does not exist: make it in the Dockerfile (RUN mkdir -p {shown}), or mount a volume there"
-        ),
-        errno => explained(&shown, errno),
-    };
+    let fail = |errno: Errno| explained(&shown, errno);
     let root = start(true).map_err(fail)?;
     let mut at = start(path.is_absolute()).map_err(fail)?;
     let mut rest = components(path);
     let mut symlinks = 0;
     while let Some(name) = rest.pop() {
         let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let next = openat(&at, name.as_os_str(), flags, Mode::empty()).map_err(fail)?;
+        let next = match openat(&at, name.as_os_str(), flags, Mode::empty()) {
+            Err(Errno::ENOENT) => make(&at, &name),
+            next => next,
+        };
+        let next = next.map_err(fail)?;
         if !look(&next).map_err(fail)?.is_symlink() {
             at = next;
             continue;

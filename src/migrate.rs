@@ -140,7 +140,7 @@ fn run_all(
         if let Some(lock) = lock {
             interruptible(map, lock.ask(Request::IsHeld))?;
         }
-        log::info!("migration {} of {count}: {name}", i + 1);
+        log::info!("{} {} of {count}: {name}", plan.noun, i + 1);
         let socket = lock.map(Lock::socket).transpose()?;
         let inherited = socket.as_ref().map(AsRawFd::as_raw_fd);
         let child = start_inheriting(&image, map, ProcessGroup::SharedInForeground, inherited)?;
@@ -154,7 +154,8 @@ fn run_all(
             return Err(Failure::new(
                 exit,
                 format!(
-                    "migration {} of {count}, {name}, failed: {}",
+                    "{} {} of {count}, {name}, failed: {}",
+                    plan.noun,
                     i + 1,
                     describe(exit)
                 ),

@@ -54,17 +54,12 @@ impl Settings<'_> {
         let Some(value) = self.variable(opt) else {
             return Ok(self.typed.implied(opt).is_some());
         };
-        match value.to_string_lossy().to_ascii_lowercase().as_str() {
-            "1" | "true" | "yes" | "on" => Ok(true),
-            "0" | "false" | "no" | "off" => Ok(false),
-            other => Err(self.invalid(
-                opt,
-                &format!(
-                    "{} is neither 1, true, yes, on nor 0, false, no, off",
-                    shown(other)
-                ),
-            )),
-        }
+        let word = value.to_string_lossy();
+        switch_word(&word).ok_or_else(|| {
+            let word = shown(word.to_ascii_lowercase());
+            let why = format!("{word} is neither 1, true, yes, on nor 0, false, no, off");
+            self.invalid(opt, &why)
+        })
     }
 
     /// One value, expanded, or the option's default. One that vanished through `:-` or `:+` was not given.
@@ -236,6 +231,15 @@ impl Settings<'_> {
             }
         }
         Ok(expanded)
+    }
+}
+
+/// What a switch's word says.
+pub fn switch_word(word: &str) -> Option<bool> {
+    match word.to_ascii_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" => Some(true),
+        "0" | "false" | "no" | "off" => Some(false),
+        _ => None,
     }
 }
 

@@ -34,7 +34,14 @@ const MIGRATIONS: &[&str] = &[
     "no-lock",
 ];
 const STOPPING: &[&str] = &["signal-group", "map-signal", "stop-delay", "stop-timeout"];
-const RUN_ONLY: &[&str] = &["only-for", "skip", "map-exit", "orphan-grace", "exec"];
+const RUN_ONLY: &[&str] = &[
+    "only-for",
+    "skip",
+    "prepare",
+    "map-exit",
+    "orphan-grace",
+    "exec",
+];
 const PROBING: &[&str] = &[
     "path", "port", "timeout", "status", "method", "header", "contains", "ca-cert", "insecure",
     "live",

@@ -497,3 +497,57 @@ fn a_guarded_command_runs_only_when_its_variable_is_or_is_not_true() {
         .refused();
     }
 }
+
+#[test]
+fn preparations_run_after_the_migrations_and_the_first_to_fail_ends_the_run_with_its_code() {
+    let options = [
+        "--no-lock",
+        "--migrate",
+        "echo m",
+        "--prepare",
+        "echo 'a b' && echo c\nif:X echo d",
+    ];
+    let command = ["echo", "run"];
+    let run = with(&options, &[], &command).exits(0);
+    run.assert_stdout("m\na b\nc\nrun\n");
+    run.assert_stderr_contains("preparation 2 of 2: echo");
+    for (skip, stdout) in [
+        ("prepare", "m\nrun\n"),
+        ("migrate", "a b\nc\nrun\n"),
+        ("Yes", "run\n"),
+        ("0", "m\na b\nc\nrun\n"),
+    ] {
+        with(&options, &[("PORTERO_SKIP", skip)], &command)
+            .exits(0)
+            .assert_stdout(stdout);
+    }
+    with(&options, &[("PORTERO_ONLY_FOR", "x")], &command)
+        .exits(0)
+        .assert_stdout("run\n")
+        .assert_stderr_contains("migrate and prepare are left out");
+    let failing = [
+        "--prepare",
+        "sh -c 'exit 7'",
+        "--prepare",
+        "echo never",
+        "--database",
+        "NONE",
+        "--skip",
+        "wait",
+    ];
+    let failed = with(
+        &failing,
+        &[
+            ("NONE", "postgres://a@127.0.0.1:1/b"),
+            ("PORTERO_MIGRATE_ONCE", "v1"),
+        ],
+        &command,
+    )
+    .exits(7);
+    failed
+        .assert_stdout("")
+        .assert_stderr_contains("preparation 1 of 2, sh, failed: exit code 7");
+    with(&["--prepare", "echo a", "--dry-run"], &[], &command)
+        .exits(0)
+        .assert_stdout_contains("prepare: echo a\n");
+}

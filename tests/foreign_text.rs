@@ -44,6 +44,7 @@ const SAMPLES: &[(&str, &[&str])] = &[
     ("PORTERO_LOCK_NAME", &["another"]),
     ("PORTERO_LOCK_TIMEOUT", &["7s"]),
     ("PORTERO_NO_LOCK", &["yes"]),
+    ("PORTERO_PREPARE", &["echo one", "echo two"]),
     ("PORTERO_SIGNAL_GROUP", &["yes"]),
     ("PORTERO_MAP_SIGNAL", &["TERM=QUIT", "HUP="]),
     ("PORTERO_MAP_EXIT", &["143=0", "1=2"]),

@@ -47,7 +47,7 @@ impl fmt::Display for Progress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let doing = match self.stage {
             Stage::Wait => "waiting",
-            Stage::Migrate => "migrating",
+            Stage::Migrate | Stage::Prepare => "migrating",
         };
         let age = wording::duration(self.age);
         write!(f, "portero is still {doing} ({age})")

@@ -39,6 +39,9 @@ impl RunPlan {
         if let Some(plan) = &self.migrate {
             text.push_str(&plan.steps());
         }
+        for chain in &self.prepare {
+            line(&mut text, "prepare", &joined(chain));
+        }
         if let Some(left_out) = &self.left_out {
             line(&mut text, "left out", left_out);
         }
@@ -92,15 +95,8 @@ impl MigratePlan {
             let what = format!("{} (recorded in {})", once.version, once.table.quoted());
             line(&mut text, "migrate-once", &what);
         }
-        let describe = |chain: &Chain| {
-            chain
-                .iter()
-                .map(|words_of| words(words_of))
-                .collect::<Vec<_>>()
-                .join(" && ")
-        };
         for chain in &self.commands {
-            line(&mut text, "migrate", &describe(chain));
+            line(&mut text, "migrate", &joined(chain));
         }
         text
     }
@@ -188,6 +184,11 @@ fn rules(supervision: &Supervision) -> String {
         line(&mut text, "stop-timeout", &limit(Some(timeout)));
     }
     text
+}
+
+fn joined(chain: &Chain) -> String {
+    let commands = chain.iter().map(|command| words(command));
+    commands.collect::<Vec<_>>().join(" && ")
 }
 
 /// Words as a shell would take them back.

@@ -15,6 +15,9 @@ use crate::probe::target::Target;
 use crate::settings::Settings;
 use crate::supervise::Supervision;
 
+/// The variable by which a run tells a stage that its migrations are `--prepare`. Nobody else sets it.
+pub(super) const PREPARES: &str = "PORTERO_PREPARES";
+
 /// One command of a migration: programs joined by `&&`, each with its arguments.
 pub type Chain = Vec<Vec<OsString>>;
 
@@ -25,6 +28,8 @@ pub struct MigratePlan {
     pub wait: WaitPlan,
     /// Whose lock guards the migrations; `None` with `--no-lock`.
     pub database: Option<Target>,
+    /// What one of them is called: a migration, or a preparation.
+    pub noun: &'static str,
     /// Run in order.
     pub commands: Vec<Chain>,
     /// Which lock.
@@ -69,6 +74,11 @@ impl MigratePlan {
         Ok(Self {
             wait: WaitPlan::of_run(settings)?,
             database,
+            noun: if settings.environment.get(PREPARES).is_some() {
+                "preparation"
+            } else {
+                "migration"
+            },
             commands,
             lock_name: lock_name(settings)?,
             lock_timeout: settings.limit(Opt::LockTimeout)?,

@@ -12,11 +12,11 @@ use crate::exit::{Exit, Failure};
 use crate::identity::IdentityPlan;
 use crate::plan::command::command;
 use crate::plan::identity::identity;
-use crate::plan::migrate::{self, MigratePlan};
+use crate::plan::migrate::{self, Chain, MigratePlan, PREPARES};
 use crate::plan::stage::Stage;
 use crate::plan::supervision::supervision;
 use crate::plan::wait::{WAITED, WaitPlan};
-use crate::settings::{HEALTH_TARGETS, Settings};
+use crate::settings::{HEALTH_TARGETS, Settings, switch_word};
 use crate::supervise::{Supervision, stops};
 use crate::sys::signal_names;
 use crate::wording::{named, shown};
@@ -36,6 +36,8 @@ pub struct RunPlan {
     pub wait: Option<WaitPlan>,
     /// What is migrated, when the migrate stage runs.
     pub migrate: Option<MigratePlan>,
+    /// `--prepare`, when that stage runs.
+    pub prepare: Vec<Chain>,
     /// How COMMAND is supervised.
     pub supervision: Supervision,
     /// `--map-exit`: from, to.
@@ -81,9 +83,15 @@ impl RunPlan {
             }
             None
         };
+        let prepare = if runs("prepare") {
+            settings.commands(Opt::Prepare)?
+        } else {
+            Vec::new()
+        };
         let stages = [
             wait.as_ref().map(|_| Stage::Wait),
             migrate.as_ref().map(|_| Stage::Migrate),
+            (!prepare.is_empty()).then_some(Stage::Prepare),
         ];
         Ok(Self {
             warnings: warnings(settings, &command)?,
@@ -92,6 +100,7 @@ impl RunPlan {
             stages: stages.into_iter().flatten().collect(),
             wait,
             migrate,
+            prepare,
             supervision: supervision(settings)?,
             map_exit: settings
                 .list(Opt::MapExit)?
@@ -125,7 +134,18 @@ impl RunPlan {
             .describe()
             .join(" ");
         environment.set(OPTIONS[Opt::MapSignal as usize].variable(), map);
-        if stage == Stage::Migrate {
+        if stage == Stage::Prepare {
+            let variable = |opt: Opt| OPTIONS[opt as usize].variable();
+            let commands = environment
+                .get(variable(Opt::Prepare))
+                .map(OsStr::to_os_string);
+            environment.set(variable(Opt::Migrate), commands.unwrap_or_default());
+            environment.remove(variable(Opt::Database));
+            environment.remove(variable(Opt::MigrateOnce));
+            environment.set(variable(Opt::NoLock), "1");
+            environment.set(PREPARES, "1");
+        }
+        if stage != Stage::Wait {
             // A migration is told as a whole, whatever COMMAND is.
             environment.set(OPTIONS[Opt::SignalGroup as usize].variable(), "1");
             environment.remove(OPTIONS[Opt::Wait as usize].variable());
@@ -198,7 +218,12 @@ fn left_out(
 ) -> Result<Option<String>, Failure> {
     let waits = !settings.list(Opt::Wait)?.is_empty() || settings.is_given(Opt::Database);
     let migrates = !settings.commands(Opt::Migrate)?.is_empty();
-    let steps = [("wait", waits), ("migrate", migrates)];
+    let prepares = !settings.commands(Opt::Prepare)?.is_empty();
+    let steps = [
+        ("wait", waits),
+        ("migrate", migrates),
+        ("prepare", prepares),
+    ];
     let steps = steps
         .iter()
         .filter(|(step, set)| *set && !skipped.contains(step));
@@ -215,15 +240,23 @@ fn left_out(
 }
 
 fn skipped_steps(settings: &Settings<'_>) -> Result<Vec<&'static str>, Failure> {
-    let step = |item: OsString| match item.to_str() {
-        Some("wait") => Ok("wait"),
-        Some("migrate") => Ok("migrate"),
-        _ => Err(settings.invalid(
-            Opt::Skip,
-            &format!("{} is not wait or migrate", shown(&item)),
-        )),
-    };
-    settings.list(Opt::Skip)?.into_iter().map(step).collect()
+    const STEPS: [&str; 3] = ["wait", "migrate", "prepare"];
+    let mut skipped = Vec::new();
+    for item in settings.list(Opt::Skip)? {
+        let word = item.to_string_lossy();
+        match STEPS.into_iter().find(|step| *step == word) {
+            Some(step) => skipped.push(step),
+            None => match switch_word(&word) {
+                Some(true) => skipped.extend(STEPS),
+                Some(false) => {}
+                None => {
+                    let why = format!("{} is not wait, migrate or prepare", shown(&item));
+                    return Err(settings.invalid(Opt::Skip, &why));
+                }
+            },
+        }
+    }
+    Ok(skipped)
 }
 
 fn map_exit(settings: &Settings<'_>, item: &OsStr) -> Result<(u8, u8), Failure> {

@@ -9,6 +9,8 @@ pub enum Stage {
     Wait,
     /// `portero migrate`.
     Migrate,
+    /// The same without the lock, for `--prepare`.
+    Prepare,
 }
 
 impl Stage {
@@ -16,7 +18,7 @@ impl Stage {
     pub fn name(self) -> &'static str {
         match self {
             Self::Wait => "wait",
-            Self::Migrate => "migrate",
+            Self::Migrate | Self::Prepare => "migrate",
         }
     }
 
@@ -25,7 +27,7 @@ impl Stage {
     pub fn init_name(self) -> &'static CStr {
         match self {
             Self::Wait => c"portero-wait",
-            Self::Migrate => c"portero-migrate",
+            Self::Migrate | Self::Prepare => c"portero-migrate",
         }
     }
 }

@@ -126,7 +126,7 @@ fn a_usage_error_names_where_it_was_made() {
         x  PORTERO_EXEC=maybe
         => PORTERO_EXEC: 'maybe' is neither 1, true, yes, on nor 0, false, no, off
         --skip all x  -
-        => --skip: 'all' is not wait or migrate
+        => --skip: 'all' is not wait, migrate or prepare
         --keep-cap net_bind x  -
         => --keep-cap: 'net_bind' is not a capability, e.g. net_bind_service (capabilities(7) lists them)
         --map-exit 143 x  -

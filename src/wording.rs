@@ -104,6 +104,17 @@ pub fn named(name: impl AsRef<OsStr>) -> String {
     shortened(&name.as_ref().to_string_lossy(), LONGEST)
 }
 
+/// What stands behind `word` in a list of words and what each comes to.
+pub fn looked_up(list: &'static str, word: &str) -> Option<&'static str> {
+    let mut words = list.split(' ');
+    while let (Some(known), Some(meant)) = (words.next(), words.next()) {
+        if known == word {
+            return Some(meant);
+        }
+    }
+    None
+}
+
 /// A byte order mark.
 const MARK: char = '\u{feff}';
 

@@ -121,9 +121,11 @@ impl PostgresUrl {
 
     /// An error says where the parameter stands that it is about.
     fn checked(keywords: &Keywords, env: &Environment) -> Result<Self, String> {
-        Self::new(keywords, env).map_err(|why| match why.split_once(" must be ") {
-            Some((keyword, rest)) => format!("{} must be {rest}", keywords.place(keyword)),
-            None => why,
+        Self::new(keywords, env).map_err(|why| match why.split_once(' ') {
+            Some((keyword, rest)) if rest.starts_with("must be") => {
+                format!("{} {rest}", keywords.place(keyword))
+            }
+            _ => why,
         })
     }
 

@@ -1,5 +1,7 @@
 //! The names of the parameters that a database URL may have: libpq's, and those of drivers.
 
+use crate::wording::looked_up;
+
 /// Keywords that mean something here, and the variable that stands in for each.
 pub(super) const KEYWORDS: [(&str, &str); 28] = [
     ("service", "PGSERVICE"),
@@ -34,50 +36,28 @@ pub(super) const KEYWORDS: [(&str, &str); 28] = [
 
 /// libpq's name of a parameter that sqlx, pgjdbc, R2DBC or a driver of JavaScript spells in another way.
 pub(super) fn own_name(name: &str) -> &str {
-    match name {
-        "ssl-mode" | "sslMode" => "sslmode",
-        "ssl-root-cert" | "ssl-ca" | "sslRootCert" | "sslca" => "sslrootcert",
-        "ssl-cert" | "sslCert" => "sslcert",
-        "ssl-key" | "sslKey" => "sslkey",
-        "sslNegotiation" => "sslnegotiation",
-        "channelBinding" => "channel_binding",
-        "requireAuth" => "require_auth",
-        "gssEncMode" => "gssencmode",
-        "targetServerType" => "target_session_attrs",
-        "applicationName" | "ApplicationName" => "application_name",
-        "database" => "dbname",
-        "username" => "user",
-        name => name,
-    }
+    const NAMES: &str = "ssl-mode sslmode sslMode sslmode ssl-root-cert sslrootcert ssl-ca sslrootcert \
+        sslRootCert sslrootcert ssl-cert sslcert sslCert sslcert ssl-key sslkey sslKey sslkey \
+        sslNegotiation sslnegotiation channelBinding channel_binding requireAuth require_auth gssEncMode gssencmode \
+        targetServerType target_session_attrs applicationName application_name ApplicationName application_name \
+        database dbname username user";
+    looked_up(NAMES, name).unwrap_or(name)
 }
 
 /// libpq's word for a value that pgjdbc or Npgsql spells in another way.
 pub(super) fn own_value(keyword: &str, value: String) -> String {
-    if ![
-        "sslmode",
-        "channel_binding",
-        "gssencmode",
-        "target_session_attrs",
-        "require_auth",
-    ]
-    .contains(&keyword)
-    {
+    const KEYWORDS: &str =
+        "sslmode - channel_binding - gssencmode - target_session_attrs - require_auth -";
+    const VALUES: &str = "verifyca verify-ca verifyfull verify-full noverify no-verify readwrite read-write \
+        readonly read-only preferstandby prefer-standby prefersecondary prefer-standby preferslave prefer-standby \
+        secondary standby slave standby master primary preferprimary any scramsha256 scram-sha-256";
+    if looked_up(KEYWORDS, keyword).is_none() {
         return value;
     }
-    let word = match &*value.to_ascii_lowercase().replace(['-', '_'], "") {
-        "verifyca" => "verify-ca",
-        "verifyfull" => "verify-full",
-        "noverify" => "no-verify",
-        "readwrite" => "read-write",
-        "readonly" => "read-only",
-        "preferstandby" | "prefersecondary" | "preferslave" => "prefer-standby",
-        "secondary" | "slave" => "standby",
-        "master" => "primary",
-        "preferprimary" => "any",
-        "scramsha256" => "scram-sha-256",
-        _ => return value.to_ascii_lowercase(),
-    };
-    word.to_owned()
+    let value = value.to_ascii_lowercase();
+    let mut plain = value.clone();
+    plain.retain(|c| c != '-' && c != '_');
+    looked_up(VALUES, &plain).map_or(value, Into::into)
 }
 
 /// Parameters of libpq and of drivers that mean nothing to a login.

@@ -3,10 +3,8 @@
 //!
 //! As everywhere here, no error shows a part of the text.
 
-use std::iter::Peekable;
-use std::str::Chars;
-
 use crate::database::url::scheme;
+use crate::wording::looked_up;
 
 /// By name and value, in order.
 type Pairs = Vec<(String, String)>;
@@ -21,14 +19,16 @@ pub(super) fn split(text: &str) -> Result<Pairs, String> {
         return of_libpq(text);
     }
     let pairs = with_semicolons(text);
-    let value = |names: &[&str]| {
-        let mut found = pairs.iter().filter(|(name, _)| names.contains(&&**name));
-        found.next().map(|(_, value)| value.as_str())
+    let value = |wanted: &str| {
+        pairs
+            .iter()
+            .find(|(name, _)| name == wanted)
+            .map(|(_, value)| value.as_str())
     };
-    let is_postgres = value(&["driver"])
-        .is_some_and(|driver| driver.to_ascii_lowercase().contains("postgres"))
-        || value(&["host"]).is_some()
-        || value(&["port"]).is_some_and(|port| port != "3306" && port != "1433");
+    // psqlODBC and PostgreSQL Unicode, not MariaDB, SQL Server or another.
+    let is_postgres = value("driver").is_some_and(|driver| driver.starts_with(['p', 'P']))
+        || value("host").is_some()
+        || value("port").is_some_and(|port| port != "3306" && port != "1433");
     if !is_postgres {
         return Err(
             "the database URL begins like one of SQL Server or MySQL: write Host= for Postgres, and for others \
@@ -47,59 +47,60 @@ pub(super) fn split(text: &str) -> Result<Pairs, String> {
 fn is_of_libpq(text: &str) -> bool {
     let (name, value) = text.split_once('=').unwrap_or((text, ""));
     let is_keyword = name
-        .trim()
+        .trim_end()
         .bytes()
         .all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-    let mut rest = value.trim_start().chars().peekable();
+    let mut rest = value.trim_start();
     let _ = libpq_value(&mut rest, true);
-    let rest: String = rest.collect();
     let next = rest
         .trim_start()
         .strip_prefix(';')
-        .map(|next| next.split('=').next().unwrap_or_default());
-    is_keyword
-        && next.is_none_or(|next| !next.trim().is_empty() && own_name(&plain(next)).is_none())
+        .map(|next| plain(next.split('=').next().unwrap_or_default()));
+    is_keyword && next.is_none_or(|next| !next.is_empty() && own_name(&next).is_none())
 }
 
 /// libpq's conninfo strings (PostgreSQL manual, 34.1.1.1 "Keyword/Value Connection Strings").
 fn of_libpq(text: &str) -> Result<Pairs, String> {
-    let mut rest = text.chars().peekable();
+    let mut rest = text.trim_start();
     let mut pairs = Vec::new();
-    loop {
-        while rest.next_if(|c| c.is_whitespace()).is_some() {}
-        let mut name = String::new();
-        while let Some(c) = rest.next_if(|c| *c != '=' && !c.is_whitespace()) {
-            name.push(c);
-        }
-        if name.is_empty() && rest.peek().is_none() {
-            return Ok(pairs);
-        }
-        while rest.next_if(|c| c.is_whitespace()).is_some() {}
-        if rest.next() != Some('=') || name.is_empty() {
+    while !rest.is_empty() {
+        let (name, value) = rest.split_once('=').unwrap_or_default();
+        let name = name.trim_end();
+        if name.is_empty() || name.contains(char::is_whitespace) {
             return Err(
                 "the database URL has a keyword without = and a value: write 'a value with blanks' in quotes".into(),
             );
         }
-        while rest.next_if(|c| c.is_whitespace()).is_some() {}
+        rest = value.trim_start();
         let Some(value) = libpq_value(&mut rest, false) else {
             return Err("the database URL has a quote that is not closed".into());
         };
-        pairs.push((name, value));
+        pairs.push((name.to_owned(), value));
+        rest = rest.trim_start();
     }
+    Ok(pairs)
 }
 
 /// One value, in quotes or up to white space; a backslash takes the next character as it is.
-fn libpq_value(rest: &mut Peekable<Chars<'_>>, to_semicolon: bool) -> Option<String> {
-    let quoted = rest.next_if_eq(&'\'').is_some();
+fn libpq_value(rest: &mut &str, to_semicolon: bool) -> Option<String> {
+    let unquoted = rest.strip_prefix('\'');
+    let mut chars = unquoted.unwrap_or(rest).chars();
     let mut value = String::new();
-    while let Some(&c) = rest.peek() {
-        if (quoted && c == '\'') || (!quoted && (c.is_whitespace() || (to_semicolon && c == ';'))) {
-            break;
+    loop {
+        *rest = chars.as_str();
+        match chars.next() {
+            None => return unquoted.is_none().then_some(value),
+            Some('\'') if unquoted.is_some() => {
+                *rest = chars.as_str();
+                return Some(value);
+            }
+            Some(c) if unquoted.is_none() && (c.is_whitespace() || (to_semicolon && c == ';')) => {
+                return Some(value);
+            }
+            Some('\\') => value.extend(chars.next()),
+            Some(c) => value.push(c),
         }
-        rest.next();
-        value.extend(if c == '\\' { rest.next() } else { Some(c) });
     }
-    (!quoted || rest.next().is_some()).then_some(value)
 }
 
 /// `Name=value;Name='a; b';Name={a; b}`: in quotes a doubled one is one, and braces are ODBC's quotes. Names come
@@ -109,37 +110,38 @@ fn with_semicolons(text: &str) -> Pairs {
     let mut pairs = Vec::new();
     while let Some((name, behind)) = rest.split_once('=') {
         let behind = behind.trim_start();
-        let close = match behind.chars().next() {
-            Some('{') => Some('}'),
-            Some(quote @ ('"' | '\'')) => Some(quote),
-            _ => None,
+        let close = match behind.as_bytes().first() {
+            Some(b'{') => '}',
+            Some(b'"') => '"',
+            Some(b'\'') => '\'',
+            _ => ';',
         };
         let mut value = String::new();
-        let mut chars = behind
-            .char_indices()
-            .skip(usize::from(close.is_some()))
-            .peekable();
-        let mut end = behind.len();
-        while let Some((at, c)) = chars.next() {
-            if Some(c) == close && chars.next_if(|(_, next)| *next == c).is_none() {
-                end = behind[at..]
-                    .find(';')
-                    .map_or(behind.len(), |more| at + more);
-                break;
-            }
-            if close.is_none() && c == ';' {
-                end = at;
-                break;
-            }
-            value.push(c);
+        rest = behind;
+        if close != ';' {
+            rest = &rest[1..];
         }
-        let value = if close.is_some() {
-            value
-        } else {
+        while let Some((part, behind)) = rest.split_once(close) {
+            value.push_str(part);
+            rest = behind;
+            match behind.strip_prefix(close) {
+                Some(behind) if close != ';' => {
+                    value.push(close);
+                    rest = behind;
+                }
+                _ => break,
+            }
+        }
+        if close == ';' && value.is_empty() && !behind.starts_with(';') {
+            (value, rest) = (rest.to_owned(), "");
+        }
+        let value = if close == ';' {
             value.trim_end().to_owned()
+        } else {
+            value
         };
         pairs.push((plain(name), value));
-        rest = behind[end..].trim_start_matches([';', ' ']);
+        rest = rest.trim_start_matches([';', ' ']);
     }
     pairs
 }
@@ -152,26 +154,11 @@ fn plain(name: &str) -> String {
 
 /// libpq's name for one of Npgsql's or ODBC's, which comes plain.
 fn own_name(name: &str) -> Option<&'static str> {
-    Some(match name {
-        "host" | "server" | "servername" => "host",
-        "port" => "port",
-        "database" | "db" => "dbname",
-        "username" | "user" | "userid" | "uid" => "user",
-        "password" | "pwd" | "psw" => "password",
-        "passfile" => "passfile",
-        "sslmode" => "sslmode",
-        "ssl" => "ssl",
-        "sslnegotiation" => "sslnegotiation",
-        "rootcertificate" => "sslrootcert",
-        "sslcertificate" | "clientcertificate" => "sslcert",
-        "sslkey" | "clientcertificatekey" => "sslkey",
-        "timeout" => "connect_timeout",
-        "applicationname" => "application_name",
-        "options" => "options",
-        "channelbinding" => "channel_binding",
-        "requireauth" => "require_auth",
-        "gssencryptionmode" => "gssencmode",
-        "targetsessionattributes" => "target_session_attrs",
-        _ => return None,
-    })
+    const NAMES: &str = "host host server host servername host port port database dbname db dbname username user \
+        user user userid user uid user password password pwd password psw password passfile passfile sslmode sslmode \
+        ssl ssl rootcertificate sslrootcert sslcertificate sslcert clientcertificate sslcert sslkey sslkey \
+        clientcertificatekey sslkey timeout connect_timeout applicationname application_name options options \
+        channelbinding channel_binding requireauth require_auth gssencryptionmode gssencmode \
+        targetsessionattributes target_session_attrs";
+    looked_up(NAMES, name)
 }

@@ -44,16 +44,18 @@ pub(super) fn is_pairs(text: &str) -> bool {
         let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b' ');
         !name.trim().is_empty() && name.bytes().all(plain)
     };
-    let names = text
-        .split(['=', ';', ' ', '\t', '\n'])
-        .map(str::to_ascii_lowercase);
+    let places = [
+        "host",
+        "hostaddr",
+        "server",
+        "servername",
+        "dbname",
+        "database",
+        "service",
+    ];
+    let is_place = |word: &str| places.iter().any(|place| place.eq_ignore_ascii_case(word));
     text.split_once('=').is_some_and(|(name, _)| is_name(name))
-        && names.into_iter().any(|name| {
-            matches!(
-                &*name,
-                "host" | "hostaddr" | "server" | "servername" | "dbname" | "database" | "service"
-            )
-        })
+        && text.split(['=', ';', ' ', '\t', '\n']).any(is_place)
 }
 
 /// What follows `pgsql:` in PHP's PDO.

@@ -33,17 +33,10 @@ pub(super) struct Parts {
 pub(super) fn split(text: &str) -> Result<Parts, String> {
     let text = text.trim();
     if is_pairs(text) {
-        let query = pairs::split(text)?;
-        let is_zero = query.iter().any(|(_, value)| value.contains('\0'));
-        let parts = Parts {
-            query,
+        return Ok(Parts {
+            query: pairs::split(text)?,
             ..Parts::default()
-        };
-        return if is_zero {
-            Err("the database URL has a NUL in it".into())
-        } else {
-            Ok(parts)
-        };
+        });
     }
     let rest = &*after_scheme(text)?;
     let (userinfo, location) = match end_of_userinfo(rest) {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use percent_encoding::percent_decode_str;
 
 use crate::net::address::{Host, HostError, socket_path};
+use crate::wording::looked_up;
 
 /// One or more servers; any that accepts a connection will do. It shows itself without user and password.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,19 +28,22 @@ impl Ports {
     /// the scheme before each (NATS, Celery).
     pub fn parse(scheme: &str, rest: &str) -> Result<Self, String> {
         // What Java puts before it is no part of it.
-        let own = scheme.rsplit_once("bc:").map_or(scheme, |(_, own)| own);
-        let default = scheme.split(['+', ':', '-']).find_map(default_port);
-        let again = format!(",{scheme}://");
-        let rest = rest.replace(&format!(";{scheme}://"), &again);
+        let java = ["jdbc:", "r2dbc:"]
+            .iter()
+            .find_map(|java| scheme.strip_prefix(java));
+        let own = java.unwrap_or(scheme);
+        let default = default_port(scheme);
+        // No URL has a line's end.
+        let mut rest = rest.replace(&format!(",{scheme}://"), "\n");
         // Celery's list may say the scheme once; Java has parameters behind a semicolon.
-        let is_list = own == scheme && rest.split(';').all(|url| url.contains('@'));
-        let rest = if is_list {
-            rest.replace(';', &again)
-        } else {
-            rest
-        };
+        if java.is_none() {
+            rest = rest.replace(&format!(";{scheme}://"), "\n");
+            if rest.split(';').all(|url| url.contains('@')) {
+                rest = rest.replace(';', "\n");
+            }
+        }
         let mut hosts = Vec::new();
-        for url in rest.split(&again) {
+        for url in rest.split('\n') {
             for host in hosts_of(url)?.split(',') {
                 hosts.push(Host::parse(host, default).map_err(|why| match why {
                     HostError::NoPort => format!(
@@ -63,25 +67,13 @@ impl Ports {
     }
 }
 
-/// The port that a URL may leave out, as its clients have it.
-fn default_port(word: &str) -> Option<u16> {
-    Some(match word {
-        "mysql" | "mysql2" | "trilogy" | "mariadb" => 3306,
-        "mongodb" => 27017,
-        "amqp" | "pyamqp" => 5672,
-        "amqps" => 5671,
-        "nats" => 4222,
-        "kafka" => 9092,
-        "memcached" | "memcache" => 11211,
-        "clickhouse" => 9000,
-        "mssql" | "sqlserver" => 1433,
-        "smtp" => 25,
-        "smtps" => 465,
-        "ldap" => 389,
-        "ldaps" => 636,
-        "sentinel" => 26379,
-        _ => return None,
-    })
+/// The port that a URL with one of these words in its scheme may leave out, as its clients have it.
+fn default_port(scheme: &str) -> Option<u16> {
+    const PORTS: &str = "mysql 3306 mysql2 3306 trilogy 3306 mariadb 3306 mongodb 27017 amqp 5672 pyamqp 5672 \
+        amqps 5671 nats 4222 kafka 9092 memcached 11211 memcache 11211 clickhouse 9000 mssql 1433 sqlserver 1433 \
+        smtp 25 smtps 465 ldap 389 ldaps 636 sentinel 26379";
+    let mut words = scheme.split(['+', ':', '-']);
+    words.find_map(|word| looked_up(PORTS, word))?.parse().ok()
 }
 
 /// The hosts of a URL, without user and password.

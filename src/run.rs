@@ -1,6 +1,7 @@
 //! The story of `run`: environment, identity, stages, COMMAND. In the container this is PID 1: one thread, no socket,
 //! asleep unless a signal comes.
 
+use std::ffi::OsStr;
 use std::path::Path;
 
 use nix::sys::prctl;
@@ -34,7 +35,8 @@ pub fn begin(typed: &Typed) -> Result<Exit, Failure> {
     let resolved = variables::resolve(&settings, Stops::Taken(&map))?;
     let settings = Settings::new(typed, &resolved.environment);
     let dry_run = settings.switch(Opt::DryRun)?;
-    let plan = RunPlan::new(&settings, &resolved)?;
+    let is_program = |name: &OsStr| program::exists(name, &resolved.environment);
+    let plan = RunPlan::new(&settings, &resolved, &is_program)?;
     plan.warnings
         .iter()
         .for_each(|warning| log::warn!("{warning}"));

@@ -40,6 +40,7 @@ const RUN_ONLY: &[&str] = &[
     "prepare",
     "map-exit",
     "orphan-grace",
+    "program",
     "exec",
 ];
 const PROBING: &[&str] = &[
@@ -372,6 +373,51 @@ fn steps_that_are_left_out_for_another_command_are_told() {
     ] {
         run(silent, "uvicorn").assert_exit(0).assert_stderr("");
     }
+}
+
+/// As the entrypoints of official images do it.
+#[test]
+fn a_program_stands_before_what_is_none() {
+    let directory = TempDir::new();
+    directory.file("plain", "");
+    directory.script("own", "#!/bin/sh\necho own \"$@\"\n");
+    let table: [(&[&str], &str); 7] = [
+        (&[], "begun\n"),
+        (&["--workers", "3"], "begun --workers 3\n"),
+        (&["webserver"], "begun webserver\n"),
+        (&["./plain", "x"], "begun ./plain x\n"),
+        (&["./own", "x"], "own x\n"),
+        (&["own", "x"], "own x\n"),
+        (&["echo", "x"], "x\n"),
+    ];
+    let path = format!("/usr/bin:/bin:{}", directory.path().display());
+    for (given, stdout) in table {
+        for (option, value) in [("--program", "echo begun"), ("--exec", "")] {
+            let run = Run::portero().env("PATH", &path).cwd(directory.path());
+            let run = run.env("PORTERO_PROGRAM", "'echo' ${BEGUN:-begun}");
+            let options = [option, value].into_iter().filter(|word| !word.is_empty());
+            run.args(options)
+                .arg("--")
+                .args(given)
+                .exits(0)
+                .assert_stdout(stdout);
+        }
+    }
+    // What --only-for looks at is the whole.
+    let whole = ["--program", "rails", "--only-for", "'rails server'"];
+    let whole = [&whole[..], &["--migrate", "a", "--no-lock", "--dry-run"]].concat();
+    let dry = |given: &str| Run::portero().args(&whole).args(["--", given]).exits(0);
+    dry("server").assert_stdout_contains("migrate");
+    dry("console").assert_stdout_contains("left out: migrate");
+    for wrong in ["a && b", "if:X a"] {
+        Run::portero()
+            .args(["--program", wrong, "--", "true"])
+            .refused()
+            .assert_stderr_contains("--program: it is one command");
+    }
+    Run::portero()
+        .args(["--program", "${NONE:-}", "--", "nosuch"])
+        .exits(127);
 }
 
 /// None is accepted and ignored.

@@ -51,6 +51,7 @@ const SAMPLES: &[(&str, &[&str])] = &[
     ("PORTERO_STOP_DELAY", &["7s"]),
     ("PORTERO_STOP_TIMEOUT", &["7s"]),
     ("PORTERO_ORPHAN_GRACE", &["7s"]),
+    ("PORTERO_PROGRAM", &["echo 'two three'"]),
     ("PORTERO_EXEC", &["yes"]),
     ("PORTERO_LOG_LEVEL", &["debug"]),
     ("PORTERO_LOG_FORMAT", &["json"]),

@@ -44,6 +44,7 @@ pub enum Opt {
     StopDelay,
     StopTimeout,
     OrphanGrace,
+    Program,
     Exec,
     Port,
     Path,
@@ -137,7 +138,8 @@ impl OptionSpec {
 
     /// Whether it says how COMMAND is supervised, which `--exec` leaves to somebody else.
     pub fn supervises(&self) -> bool {
-        matches!(self.section, Section::Stopping | Section::Supervision) && self.opt != Opt::Exec
+        matches!(self.section, Section::Stopping | Section::Supervision)
+            && !matches!(self.opt, Opt::Exec | Opt::Program)
     }
 
     /// Whether it concerns who becomes a user and does nothing else.
@@ -324,6 +326,8 @@ pub const OPTIONS: &[OptionSpec] = &[
         "SIGKILL everything D after the first stop was forwarded")),
     defaults("5s", row(Opt::OrphanGrace, "orphan-grace", Value, "D", Section::Stopping,
         "How long processes that outlive COMMAND have to end after a SIGTERM, parents first, before SIGKILL")),
+    not_for_stages(row(Opt::Program, "program", List(Commands), "COMMAND", Section::Supervision,
+        "Put this before what was given when that is nothing, begins with -, or is no program")),
     not_for_stages(row(Opt::Exec, "exec", Switch, "", Section::Supervision,
         "Replace portero by COMMAND instead of supervising it")),
     row(Opt::Port, "port", Value, "PORT", Section::Health,

@@ -1,6 +1,6 @@
 //! COMMAND as it was typed, expanded where that is asked for.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 use crate::cli::{Opt, is_reference};
@@ -8,16 +8,24 @@ use crate::environment::expand::expand;
 use crate::exit::Failure;
 use crate::settings::Settings;
 
-/// COMMAND with its arguments, never empty.
+/// COMMAND with its arguments, never empty. Where `--program` may stand before it, `is_program` tells whether there is
+/// a program of a name.
 ///
 /// # Errors
 /// 125: there is none, or it can't be expanded.
-pub(super) fn command(settings: &Settings<'_>) -> Result<Vec<OsString>, Failure> {
+pub(super) fn command(
+    settings: &Settings<'_>,
+    is_program: Option<&dyn Fn(&OsStr) -> bool>,
+) -> Result<Vec<OsString>, Failure> {
     let typed = &settings.typed.operands;
-    let command = if settings.switch(Opt::ExpandArgs)? {
+    let given = if settings.switch(Opt::ExpandArgs)? {
         expanded(settings)?
     } else {
         typed.clone()
+    };
+    let command = match is_program {
+        Some(is_program) => behind_program(settings, given, is_program)?,
+        None => given,
     };
     if command.first().is_none_or(|name| name.is_empty()) {
         let name = settings.typed.mode.name();
@@ -26,6 +34,30 @@ pub(super) fn command(settings: &Settings<'_>) -> Result<Vec<OsString>, Failure>
         )));
     }
     Ok(command)
+}
+
+/// What was given, with `--program` before it where that is none itself.
+fn behind_program(
+    settings: &Settings<'_>,
+    given: Vec<OsString>,
+    is_program: &dyn Fn(&OsStr) -> bool,
+) -> Result<Vec<OsString>, Failure> {
+    let needs_none = |name: &OsString| !name.as_bytes().starts_with(b"-") && is_program(name);
+    Ok(match program(settings)? {
+        Some(program) if !given.first().is_some_and(needs_none) => [program, given].concat(),
+        _ => given,
+    })
+}
+
+/// `--program`, one command.
+fn program(settings: &Settings<'_>) -> Result<Option<Vec<OsString>>, Failure> {
+    let mut commands = settings.commands(Opt::Program)?.into_iter().flatten();
+    let program = commands.next();
+    if commands.next().is_some() || settings.has_guards(Opt::Program) {
+        let why = "it is one command, without && and if:, which COMMAND's arguments are put behind";
+        return Err(settings.invalid(Opt::Program, why));
+    }
+    Ok(program)
 }
 
 /// An argument that is as a whole one `:-` or `:+` and comes out empty drops out.

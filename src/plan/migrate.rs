@@ -50,7 +50,7 @@ impl MigratePlan {
     pub fn new(settings: &Settings<'_>) -> Result<Self, Failure> {
         let is_subcommand = settings.typed.mode == Mode::Migrate;
         let commands = if is_subcommand && !settings.typed.operands.is_empty() {
-            vec![vec![command(settings)?]]
+            vec![vec![command(settings, None)?]]
         } else {
             settings.commands(Opt::Migrate)?
         };

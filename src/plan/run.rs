@@ -56,12 +56,16 @@ pub struct RunPlan {
 }
 
 impl RunPlan {
-    /// What `portero COMMAND` comes to.
+    /// What `portero COMMAND` comes to. `is_program` is asked only where `--program` may stand before COMMAND.
     ///
     /// # Errors
     /// 125: usage errors.
-    pub fn new(settings: &Settings<'_>, resolved: &Resolved) -> Result<Self, Failure> {
-        let command = command(settings)?;
+    pub fn new(
+        settings: &Settings<'_>,
+        resolved: &Resolved,
+        is_program: &dyn Fn(&OsStr) -> bool,
+    ) -> Result<Self, Failure> {
+        let command = command(settings, Some(is_program))?;
         let name = command.first().map(OsString::as_os_str).unwrap_or_default();
         let skipped = skipped_steps(settings)?;
         let only_for = settings.list(Opt::OnlyFor)?;

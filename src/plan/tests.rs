@@ -40,7 +40,9 @@ fn with<T>(
 }
 
 fn run(line: &str, variables: &str) -> Result<RunPlan, Failure> {
-    with(line, variables, RunPlan::new)
+    with(line, variables, |settings, resolved| {
+        RunPlan::new(settings, resolved, &|_| true)
+    })
 }
 
 fn error(line: &str, variables: &str) -> String {

@@ -65,6 +65,15 @@ fn candidates(name: &OsStr, environment: &Environment) -> Vec<CString> {
     path.split(|byte| *byte == b':').map(in_directory).collect()
 }
 
+/// Whether a command of this name could be executed: an executable file, or one on the environment's PATH.
+pub fn exists(name: &OsStr, environment: &Environment) -> bool {
+    let is_executable = |path: &CString| {
+        let file = fs::metadata(OsStr::from_bytes(path.as_bytes()));
+        file.is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+    };
+    !name.is_empty() && candidates(name, environment).iter().any(is_executable)
+}
+
 /// The failure that an `ExecError` is for the user: 125 no process to execute it in, 127 not found, 126 can't be
 /// executed, with the reason.
 pub fn failure(image: &Image, error: ExecError) -> Failure {

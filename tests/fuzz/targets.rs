@@ -117,7 +117,7 @@ fn plan(arguments: &[OsString], environment: &Environment) -> Result<String, Fai
         ..settings
     };
     Ok(match typed.mode {
-        Mode::Run => RunPlan::new(&settings, &resolved)?.describe(&resolved),
+        Mode::Run => RunPlan::new(&settings, &resolved, &|_| true)?.describe(&resolved),
         Mode::Wait => WaitPlan::new(&settings)?.describe(),
         Mode::Migrate => MigratePlan::new(&settings)?.describe(&resolved),
         Mode::Healthcheck => ProbePlan::new(&settings)?.describe(),

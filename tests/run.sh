@@ -101,6 +101,7 @@ beside() {
     local file=$said/${#lanes[@]} tests
     read -ra tests <<<"$(printf -- '--test %s ' "$@")"
     cargo test --locked --no-run "${tests[@]}" </dev/null
+    : >"$file"
     echo "beside the others, and shown after them: $*"
     # A job in the background ignores SIGINT and SIGQUIT, and so would everything that its tests start.
     env --default-signal=INT,QUIT cargo test --locked "${arguments[@]}" "${tests[@]}" >"$file" 2>&1 </dev/null &

@@ -55,7 +55,7 @@ impl Group {
     }
 
     fn mounted(controller: &str, is_v2: bool, path: &str, mounts: &str) -> Option<Self> {
-        let mount = |line: &'_ str| -> Option<(String, PathBuf)> {
+        let mount = |line: &'_ str| -> Option<(PathBuf, PathBuf)> {
             let (mount, filesystem) = line.split_once(" - ")?;
             let mut filesystem = filesystem.split(' ');
             let kind = filesystem.next()?;
@@ -66,10 +66,14 @@ impl Group {
                 kind == "cgroup" && options.any(|option| option == controller)
             };
             let mut fields = mount.split(' ').skip(3);
-            let (root, top) = (fields.next()?, fields.next()?);
-            is_meant.then(|| (root.to_owned(), PathBuf::from(top)))
+            let (root, top) = (plain(fields.next()?), plain(fields.next()?));
+            is_meant.then_some((root, top))
         };
-        let (root, top) = mounts.lines().find_map(mount)?;
+        // Several mounts may show different parts of one hierarchy.
+        let is_own = |(root, _): &(PathBuf, PathBuf)| Path::new(path).starts_with(root);
+        let mut mounts: Vec<_> = mounts.lines().filter_map(mount).collect();
+        mounts.sort_by_key(|mount| !is_own(mount));
+        let (root, top) = mounts.into_iter().next()?;
         // Without a cgroup namespace the path is the host's, of which the mount shows a part.
         let below = Path::new(path).strip_prefix(&root).unwrap_or(Path::new(""));
         Some(Self {
@@ -90,6 +94,11 @@ impl Group {
         let levels = levels.take_while(|level| level.starts_with(&self.top));
         levels.filter_map(move |level| read(&level.join(file)))
     }
+}
+
+/// A path of `proc_pid_mountinfo(5)`, which writes a space as its number.
+fn plain(field: &str) -> PathBuf {
+    PathBuf::from(field.replace("\\040", " "))
 }
 
 /// A file that the kernel makes up. Every start comes here beside COMMAND's, and std would read in small pieces, twice
@@ -167,7 +176,13 @@ impl MemoryKills {
             return None;
         }
         let limit = |file: &str| self.group.read(file)?.trim().parse().ok();
-        let by_own = !self.group.is_v2 || now.limit > before.limit;
+        // Version 1 counts how often a limit was met, killed or not.
+        let failed = || self.group.read("memory.failcnt")?.trim().parse().ok();
+        let by_own = if self.group.is_v2 {
+            now.limit > before.limit
+        } else {
+            failed().is_none_or(|count: u64| count > 0)
+        };
         let limit = match (by_own, self.group.is_v2) {
             (false, _) => None,
             (true, true) => limit("memory.max").map(|limit| (limit, "memory.max")),

@@ -19,10 +19,21 @@ static PASSWORDS: Hidden = RwLock::new(Vec::new());
 /// itself.
 const SHORTEST: usize = 4;
 
-/// From now on no output shows any of these values, wherever it got it from and however that has escaped it.
+/// The most words that a value is masked by: one with more is a text, and no list of anything.
+const MOST_WORDS: usize = 64;
+
+/// From now on no output shows any of these values, wherever it got it from and however that has escaped it; nor a
+/// word of one, as which it stands in a list (`--keep-cap '${CAPABILITIES}'`).
 pub fn hide(secrets: &[OsString]) {
     for secret in secrets {
-        add(&SECRETS, &secret.to_string_lossy());
+        let secret = secret.to_string_lossy();
+        add(&SECRETS, &secret);
+        let words: Vec<&str> = secret.split_whitespace().take(MOST_WORDS + 1).collect();
+        if words.len() <= MOST_WORDS {
+            for word in words {
+                add(&SECRETS, word);
+            }
+        }
     }
 }
 

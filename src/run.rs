@@ -170,5 +170,5 @@ fn end_stage_leftovers(stage: Stage, outcome: Outcome, plan: &RunPlan) -> Option
         clearance.withdraw();
         left.time = Time::Over;
     }
-    leftovers::end(left, &rules.map, &clearance)
+    leftovers::end(left, &rules.map, &clearance, || ())
 }

@@ -5,8 +5,11 @@
 
 mod common;
 
+use std::fs;
+
 use common::cgroup::ControlGroup;
-use common::{Finished, Run, both_places};
+use common::process::children;
+use common::{Finished, Process, Run, both_places};
 use nix::sys::signal::Signal;
 
 const MIB: u64 = 1024 * 1024;
@@ -41,12 +44,17 @@ fn a_signal_that_nobody_sent_through_portero_is_named() {
 
 #[test]
 fn nothing_is_said_of_what_was_sent_through_portero_and_of_a_pipe_that_was_closed() {
+    // A shell would take SIGINT for itself until it has become sleep.
+    let sleeping = |process: &Process| {
+        let name = |pid: i32| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        children(process.pid())
+            .first()
+            .is_some_and(|pid| name(*pid) == "sleep\n")
+    };
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGUSR1] {
         for run in both_places() {
-            let mut process = run
-                .args(["--", "sh", "-c", "echo ready; exec sleep 1000"])
-                .start();
-            process.until_stdout("ready\n");
+            let mut process = run.args(["--", "sleep", "1000"]).start();
+            process.until(sleeping, "sleep");
             process.signal(signal);
             process.exits(128 + signal as i32).assert_stderr("");
         }
@@ -130,6 +138,38 @@ fn a_worker_that_was_killed_for_memory_is_told_when_command_ends() {
         .exits(3);
     let why = "a process of sh's was killed for memory: the container's limit is 64 MiB (memory.";
     is_one_line(&finished, &[why]);
+}
+
+#[test]
+fn a_worker_that_was_killed_for_memory_is_told_whatever_ends_command() {
+    let group = ControlGroup::new("memory");
+    group.limit_memory(64 * MIB);
+    let why = "a process of sh's was killed for memory: the container's limit is 64 MiB (memory.";
+    let worker = format!("exec 2>&1; python3 -c \"{TAKE}\"; echo ready; ");
+    let cases = [
+        ("sleep 1000 & wait", &[][..], 143),
+        (
+            "trap '' TERM; while :; do sleep 0.05; done",
+            &["--stop-timeout", "100ms"][..],
+            137,
+        ),
+    ];
+    for (script, options, code) in cases {
+        let run = group.run(Run::as_pid1()).args(options);
+        let mut process = run
+            .args(["--", "sh", "-c", &format!("{worker}{script}")])
+            .start();
+        process.until_stdout("ready\n");
+        process.signal(Signal::SIGTERM);
+        process.exits(code).assert_stderr_contains(why);
+    }
+    let script = format!("{worker}kill -ABRT $$");
+    group
+        .run(Run::as_pid1())
+        .args(["--", "sh", "-c", &script])
+        .exits(134)
+        .assert_stderr_contains("was ended by SIGABRT: nobody sent it through portero")
+        .assert_stderr_contains(why);
 }
 
 #[test]

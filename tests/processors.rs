@@ -73,6 +73,9 @@ fn the_smallest_quota_of_all_levels_counts() {
 fn who_sets_it_has_the_last_word_and_command_sees_neither() {
     let run = Run::portero().env("PORTERO_CPUS", "7");
     assert_eq!(counted(run), 7);
+    for nothing in ["", " "] {
+        assert_eq!(counted(Run::portero().env("PORTERO_CPUS", nothing)), here());
+    }
     Run::portero()
         .env("PORTERO_CPUS", "7")
         .args([

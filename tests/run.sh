@@ -8,6 +8,10 @@ if [ "$(id -u)" != 0 ]; then
     echo "tests/run.sh: the tests make PID namespaces and change users: run it as root" >&2
     exit 1
 fi
+# Who runs it may ignore some signals (nohup, a job in the background), and everything that is started would, too.
+if [ -z "${PORTERO_SIGNALS_ARE_DEFAULT-}" ]; then
+    exec env --default-signal PORTERO_SIGNALS_ARE_DEFAULT=1 bash "$PWD/tests/run.sh" "$@"
+fi
 if ! command -v cargo >/dev/null; then
     echo "tests/run.sh: cargo is missing: install Rust from https://rustup.rs" >&2
     exit 1
@@ -103,7 +107,7 @@ beside() {
     cargo test --locked --no-run "${tests[@]}" </dev/null
     : >"$file"
     echo "beside the others, and shown after them: $*"
-    # A job in the background ignores SIGINT and SIGQUIT, and so would everything that its tests start.
+    # A job in the background ignores SIGINT and SIGQUIT.
     env --default-signal=INT,QUIT cargo test --locked "${arguments[@]}" "${tests[@]}" >"$file" 2>&1 </dev/null &
     lanes+=($!)
     # From now on it does not need cargo's lock, which the next build holds.

@@ -6,7 +6,8 @@
 
 mod common;
 
-use std::os::unix::fs::symlink;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 
 use common::{Ended, Finished, Run, TempDir, portero, tool};
@@ -85,6 +86,8 @@ const ALIKE: &[(&str, &[&str])] = &[
             "-e x true",
             "-e -1 true",
             "-p FOO true",
+            "-p SIGRTMIN true",
+            "''",
             "nosuch",
             "/etc/passwd",
             "/etc",
@@ -111,6 +114,12 @@ const ALIKE: &[(&str, &[&str])] = &[
             "-r",
             "-r 15 true",
             "-r TERM:QUIT true",
+            "-r 9:15 -r 17:0 -r 19:15 echo a",
+            "-r 15:3x -r ' 15: 3' echo a",
+            "-r 0:5 true",
+            "-r 64:15 true",
+            "-r 15:33 true",
+            "''",
             "--ver true",
             "nosuch",
             "/etc/passwd",
@@ -122,7 +131,12 @@ const ALIKE: &[(&str, &[&str])] = &[
             "nobody true",
             "nobody sh -c 'exit 3'",
             "nobody sh -c 'kill -9 $$'",
+            "1: true",
             "nobody nosuch",
+            "nobody ''",
+            "'${NOPE}' true",
+            "nobody:'${NOPE:-root}' true",
+            "nobody echo '${X}'",
             "nobody /etc/passwd",
             "nosuch true",
             "nobody:nosuch true",
@@ -238,6 +252,38 @@ fn a_dropper_that_is_not_root_goes_on_as_itself_and_as_nobody_else() {
             .args(["1234:1234", "id", "-u"])
             .exits(0)
             .assert_stdout("1234\n");
+    }
+}
+
+#[test]
+fn a_dropper_with_the_setuid_bit_makes_nobody_root() {
+    let directory = TempDir::new();
+    let own = directory.join("gosu");
+    fs::copy(portero(), &own).unwrap();
+    fs::set_permissions(&own, fs::Permissions::from_mode(0o4755)).unwrap();
+    Run::program(&own)
+        .user(1234, 1234)
+        .args(["root", "id", "-u"])
+        .exits(1)
+        .assert_stdout("")
+        .assert_stderr_contains("setuid");
+}
+
+#[test]
+fn what_may_be_a_secret_is_not_shown_under_any_name() {
+    let lines = [
+        ("tini", "-e s3cretvalue true"),
+        ("tini", "-p s3cretvalue true"),
+        ("dumb-init", "-r s3cretvalue true"),
+        ("gosu", "postgres://u:s3cretvalue@h/db true"),
+    ];
+    for (name, line) in lines {
+        let (run, _directory) = by_name(name);
+        run.env("TOKEN", "s3cretvalue")
+            .env("PORTERO_SECRET", "TOKEN")
+            .line(line)
+            .exits(1)
+            .assert_never_says("s3cretvalue");
     }
 }
 

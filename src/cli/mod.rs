@@ -11,6 +11,7 @@ use crate::exit::Failure;
 use crate::features::{self, Feature};
 use crate::wording::named;
 
+mod getopt;
 pub mod mode;
 mod options;
 pub mod stand_in;

@@ -4,14 +4,14 @@
 //! count, and the others are left to whoever comes after it.
 
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use crate::cli::getopt::{Options, unknown};
 use crate::cli::mode::Mode;
 use crate::cli::options::Opt;
 use crate::cli::typed::{Asked, Typed};
 use crate::exit::{Exit, Failure};
-use crate::wording::shown;
 
 /// Another init, or another dropper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,10 +76,19 @@ impl StandIn {
         if let Some(text) = words.print {
             return Ok(Asked::Print(text));
         }
-        if words.typed.operands.is_empty() {
-            return Err(self.wrong("there is no command"));
+        match words.typed.operands.first() {
+            None => Err(self.wrong("there is no command")),
+            Some(name) if name.is_empty() => Err(Failure::new(
+                self.exit(Exit::NotFound),
+                format!("{}: the name of the command is empty", self.name()),
+            )),
+            Some(_) => Ok(Asked::Work(words.typed)),
         }
-        Ok(Asked::Work(words.typed))
+    }
+
+    /// What was read, or a usage error.
+    fn usage<T>(self, read: Result<T, String>) -> Result<T, Failure> {
+        read.map_err(|what| self.wrong(&what))
     }
 
     /// A usage error.
@@ -167,22 +176,24 @@ impl Translation {
         if is("DUMB_INIT_DEBUG", "1") {
             self.imply(Opt::LogLevel, "debug");
         }
-        let mut options = Options::new(self.tool, arguments, "r");
-        while let Some((name, value)) = options.next(&DUMB_INIT_LONG)? {
+        let mut options = Options::new(arguments, "r");
+        while let Some((name, value)) = self.tool.usage(options.next(&DUMB_INIT_LONG))? {
             match name {
                 'c' => alone = true,
                 'v' => self.switch(Opt::Verbose),
                 'r' => {
-                    let map = rewrite(&value).ok_or_else(|| {
-                        let value = shown(&value);
-                        self.tool
-                            .wrong(&format!("-r {value} is not SIGNAL:SIGNAL, two numbers"))
-                    })?;
-                    self.value(Opt::MapSignal, map);
+                    // The value is not shown: what is secret is not known yet.
+                    let wrong =
+                        "-r takes SIGNAL:SIGNAL, two numbers up to 31, the second one 0 to drop it";
+                    let map = rewrite(&value).ok_or_else(|| self.tool.wrong(wrong))?;
+                    // The kernel's own go to nobody, whatever they were to become.
+                    if ![libc::SIGKILL, libc::SIGSTOP, libc::SIGCHLD].contains(&map.0) {
+                        self.value(Opt::MapSignal, format!("{}={}", map.0, map.1).into());
+                    }
                 }
                 'h' => self.print = Some(self.tool.help()),
                 'V' => self.print = Some(self.tool.version()),
-                _ => return Err(options.unknown(format!("-{name}"))),
+                _ => return Err(self.tool.wrong(&unknown(format!("-{name}")))),
             }
         }
         self.typed.operands = options.rest.to_vec();
@@ -207,8 +218,8 @@ impl Translation {
             self.print = Some(self.tool.version());
             return Ok(());
         }
-        let mut options = Options::new(self.tool, arguments, "ep");
-        while let Some((name, value)) = options.next(&[])? {
+        let mut options = Options::new(arguments, "ep");
+        while let Some((name, value)) = self.tool.usage(options.next(&[]))? {
             match name {
                 's' => {}
                 'v' => self.switch(Opt::Verbose),
@@ -217,15 +228,13 @@ impl Translation {
                 'p' => self.typed.parent_death = Some(value.to_string_lossy().into_owned()),
                 'e' => {
                     let code = value.to_str().filter(|code| code.parse::<u8>().is_ok());
-                    let code = code.ok_or_else(|| {
-                        self.tool
-                            .wrong(&format!("-e {} is no exit code, 0 to 255", shown(&value)))
-                    })?;
+                    let wrong = || self.tool.wrong("-e takes an exit code, 0 to 255");
+                    let code = code.ok_or_else(wrong)?;
                     self.value(Opt::MapExit, format!("{code}=0").into());
                 }
                 'h' => self.print = Some(self.tool.help()),
                 'l' => self.print = Some(String::from("portero, in tini's place: MIT licence\n")),
-                _ => return Err(options.unknown(format!("-{name}"))),
+                _ => return Err(self.tool.wrong(&unknown(format!("-{name}")))),
             }
         }
         self.typed.operands = options.rest.to_vec();
@@ -233,24 +242,33 @@ impl Translation {
     }
 
     fn dropper(&mut self, arguments: &[OsString]) -> Result<(), Failure> {
-        let (user, command) = match arguments {
-            [only, ..] if only == "--help" || only == "-h" => {
-                self.print = Some(self.tool.help());
-                return Ok(());
-            }
-            [only, ..] if only == "--version" || only == "-v" => {
-                self.print = Some(self.tool.version());
-                return Ok(());
-            }
-            [user, command @ ..] => (user, command),
-            [] => return Err(self.tool.wrong("there is no user")),
+        let [user, command @ ..] = arguments else {
+            return Err(self.tool.wrong("there is no user"));
         };
-        if user.is_empty() {
+        self.print = match user.to_str() {
+            Some("--help" | "-h") => Some(self.tool.help()),
+            Some("--version" | "-v") => Some(self.tool.version()),
+            _ => None,
+        };
+        if self.print.is_some() {
+            return Ok(());
+        }
+        let spec = user.to_string_lossy();
+        // An argument in the wrong place may be a password; and `user:` is the user's own group.
+        if spec.contains(['/', '@']) || spec.matches(':').count() > 1 {
+            return Err(self
+                .tool
+                .wrong("the first argument is no user: user, user:group, uid or uid:gid"));
+        }
+        let own_group = spec.strip_suffix(':').filter(|user| !user.is_empty());
+        let spec = own_group.unwrap_or(&spec);
+        if spec.is_empty() {
             return Err(self
                 .tool
                 .wrong(r#""" is no user: user, user:group, uid or uid:gid"#));
         }
-        self.value(Opt::User, user.clone());
+        // It is never expanded.
+        self.value(Opt::User, spec.replace("${", "$${").into());
         self.typed.operands = command.to_vec();
         self.imply(Opt::Exec, "1");
         self.imply(Opt::AllowNewPrivileges, "1");
@@ -279,103 +297,23 @@ const DUMB_INIT_LONG: [(&str, char); 5] = [
     ("version", 'V'),
 ];
 
-/// `15:3` as `15=3`, `1:0` as `1=`.
-fn rewrite(text: &OsStr) -> Option<OsString> {
+/// `15:3` as 15 and `3`, `1:0` as 1 and nothing; as `sscanf(3)` reads `%d:%d`, with white space before and anything
+/// behind.
+fn rewrite(text: &OsStr) -> Option<(i32, String)> {
     let (from, to) = text.to_str()?.split_once(':')?;
-    let (from, to): (u8, u8) = (from.parse().ok()?, to.parse().ok()?);
-    let to = if to == 0 {
-        String::new()
-    } else {
-        to.to_string()
-    };
-    Some(format!("{from}={to}").into())
-}
-
-/// Options as `getopt_long(3)` reads them, up to the first word that is none.
-struct Options<'a> {
-    tool: StandIn,
-    rest: &'a [OsString],
-    /// Letters of the current word that are still to be read.
-    letters: &'a [u8],
-    /// The letters that take a value.
-    with_value: &'static str,
-}
-
-impl<'a> Options<'a> {
-    fn new(tool: StandIn, rest: &'a [OsString], with_value: &'static str) -> Self {
-        Self {
-            tool,
-            rest,
-            letters: &[],
-            with_value,
-        }
-    }
-
-    /// The next option by its letter, and its value.
-    fn next(&mut self, long: &[(&str, char)]) -> Result<Option<(char, OsString)>, Failure> {
-        if self.letters.is_empty() {
-            let Some((word, rest)) = self.rest.split_first() else {
-                return Ok(None);
-            };
-            let bytes = word.as_bytes();
-            if bytes == b"-" || !bytes.starts_with(b"-") {
-                return Ok(None);
-            }
-            self.rest = rest;
-            if bytes == b"--" {
-                return Ok(None);
-            }
-            if let Some(name) = bytes.strip_prefix(b"--") {
-                return self.long(name, long).map(Some);
-            }
-            self.letters = &bytes[1..];
-        }
-        let (letter, letters) = (char::from(self.letters[0]), &self.letters[1..]);
-        self.letters = letters;
-        if !self.with_value.contains(letter) {
-            return Ok(Some((letter, OsString::new())));
-        }
-        self.letters = &[];
-        let own = Some(letters).filter(|letters| !letters.is_empty());
-        let value = own.map(|own| OsString::from_vec(own.to_vec()));
-        Ok(Some((letter, self.value(letter, value)?)))
-    }
-
-    /// One that may be cut short as long as it is the only one that begins so.
-    fn long(&mut self, name: &[u8], long: &[(&str, char)]) -> Result<(char, OsString), Failure> {
-        let mut parts = name.splitn(2, |byte| *byte == b'=');
-        let (name, value) = (parts.next().unwrap_or_default(), parts.next());
-        let is_meant = |(known, _): &&(&str, char)| known.as_bytes().starts_with(name);
-        let mut meant = long.iter().filter(is_meant);
-        let exact = long.iter().find(|(known, _)| known.as_bytes() == name);
-        let found = exact.or_else(|| meant.next().filter(|_| meant.next().is_none()));
-        let letter = found
-            .map(|(_, letter)| *letter)
-            .filter(|_| !name.is_empty());
-        let letter = letter.ok_or_else(|| {
-            let option = [b"--", name].concat();
-            self.unknown(OsStr::from_bytes(&option))
-        })?;
-        let value = value.map(|value| OsString::from_vec(value.to_vec()));
-        match (self.with_value.contains(letter), value) {
-            (true, value) => Ok((letter, self.value(letter, value)?)),
-            (false, None) => Ok((letter, OsString::new())),
-            (false, Some(_)) => Err(self.tool.wrong(&format!("-{letter} takes no value"))),
-        }
-    }
-
-    fn value(&mut self, letter: char, own: Option<OsString>) -> Result<OsString, Failure> {
-        let next = || {
-            let (value, rest) = self.rest.split_first()?;
-            self.rest = rest;
-            Some(value.clone())
-        };
-        let missing = || self.tool.wrong(&format!("-{letter} needs a value"));
-        own.or_else(next).ok_or_else(missing)
-    }
-
-    fn unknown(&self, option: impl AsRef<OsStr>) -> Failure {
-        self.tool
-            .wrong(&format!("unknown option {}", shown(option)))
-    }
+    let to = to.trim_ascii_start();
+    let end = to.find(|c: char| !c.is_ascii_digit()).unwrap_or(to.len());
+    let (from, to): (i32, u8) = (
+        from.trim_ascii_start().parse().ok()?,
+        to[..end].parse().ok()?,
+    );
+    let to = Some(to).filter(|to| *to <= 31 && (1..=31).contains(&from))?;
+    Some((
+        from,
+        if to == 0 {
+            String::new()
+        } else {
+            to.to_string()
+        },
+    ))
 }

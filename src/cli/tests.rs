@@ -237,7 +237,7 @@ const OPTIONS_OF_OTHERS: &[(&str, &str)] = &[
     ),
     (
         "cosign, gh",
-        "bundle certificate-identity-regexp certificate-oidc-issuer repo",
+        "bundle certificate-identity certificate-oidc-issuer repo",
     ),
     (
         "pip, python, servers",

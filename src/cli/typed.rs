@@ -49,6 +49,11 @@ impl Typed {
         implied.next_back().map(|(_, value)| *value)
     }
 
+    /// Whether it was typed in another tool's language.
+    pub fn is_of_stand_in(&self) -> bool {
+        !self.implied.is_empty()
+    }
+
     /// Whether the variable of `option` counts.
     pub fn heeds(&self, option: &OptionSpec) -> bool {
         option.is_of_dropper() || !self.is_dropper

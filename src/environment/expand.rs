@@ -156,7 +156,7 @@ impl<'a> Reference<'a> {
     fn known<'e>(&self, environment: &'e Environment) -> Option<Cow<'e, [u8]>> {
         match environment.get(self.name) {
             // Looked up for who asks for it alone.
-            None if self.name == PROCESSORS => {
+            known if self.name == PROCESSORS && is_blank(known) => {
                 Some(Cow::Owned(cgroup::processors().to_string().into()))
             }
             known => known.map(|value| Cow::Borrowed(value.as_bytes())),
@@ -187,6 +187,11 @@ const NOT_CLOSED: &str = "a '${' is not closed ('$${' is a literal '${')";
 /// What is between the braces is not shown: it may be of a password that has `${` in it.
 const NOT_A_REFERENCE: &str = "a '${…}' is not ${NAME}, ${NAME:-default}, ${NAME:+text} or ${NAME:?message}, which \
     hold no other brace ('$${' is a literal '${')";
+
+/// As of every variable of portero's, white space does not count, and an empty one is not given.
+fn is_blank(value: Option<&OsStr>) -> bool {
+    value.is_none_or(|value| value.as_bytes().trim_ascii().is_empty())
+}
 
 /// Whether `name` can be a variable's name (POSIX.1-2017, 3.235).
 pub fn is_name(name: &str) -> bool {

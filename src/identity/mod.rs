@@ -73,7 +73,7 @@ fn become_specified(
     environment: &mut Environment,
     stops: Stops<'_>,
 ) -> Result<(), Failure> {
-    let fail = |error: String| Failure::failed(format!("--user {spec}: {error}"));
+    let fail = |error: String| Failure::new(plan.names.exit(), format!("--user {spec}: {error}"));
     let read = |path: &str| match files::read(Path::new(path)) {
         Ok((text, _)) => Ok(text),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
@@ -82,6 +82,12 @@ fn become_specified(
     let credentials = user::resolve(spec, &read("/etc/passwd")?, &read("/etc/group")?)
         .map_err(|error| Failure::new(plan.names.exit(), format!("--user: {error}")))?;
     if plan.names == Names::Home {
+        let uids = Ids::current().map_err(fail)?.uids;
+        if uids[0] != uids[1] {
+            return Err(fail(
+                "installed with the setuid bit, it would make anybody anybody".into(),
+            ));
+        }
         set_home(&credentials, environment);
     }
     match privileges::relation_to(&credentials).map_err(fail)? {

@@ -173,7 +173,9 @@ impl RunPlan {
 fn parent_death(settings: &Settings<'_>) -> Result<Option<i32>, Failure> {
     let number = |name: &String| {
         let wrong = || format!("-p: {} is no signal", shown(name));
-        signal_names::number(name).ok_or_else(|| Failure::new(Exit::Command(1), wrong()))
+        // A real-time signal the C library's names have, and tini's do not.
+        let number = signal_names::number(name).filter(|number| *number <= 31);
+        number.ok_or_else(|| Failure::new(Exit::Command(1), wrong()))
     };
     settings.typed.parent_death.as_ref().map(number).transpose()
 }
@@ -182,7 +184,11 @@ fn parent_death(settings: &Settings<'_>) -> Result<Option<i32>, Failure> {
 fn replaces(settings: &Settings<'_>) -> Result<bool, Failure> {
     let exec = settings.switch(Opt::Exec)?;
     let is_typed = |option: &&OptionSpec| !settings.typed.values(option.opt).is_empty();
-    let mut useless = OPTIONS.iter().filter(|option| option.supervises());
+    // Who can't change another tool's line must not find it refused.
+    let is_own = !settings.typed.is_of_stand_in();
+    let mut useless = OPTIONS
+        .iter()
+        .filter(|option| option.supervises() && is_own);
     match useless.find(is_typed) {
         Some(option) if exec => Err(settings.invalid(
             Opt::Exec,
@@ -321,7 +327,8 @@ fn warnings(settings: &Settings<'_>, command: &[OsString]) -> Result<Vec<String>
         }
     }
     let is_literal = |argument: &OsString| argument.to_string_lossy().contains("${");
-    if !settings.switch(Opt::ExpandArgs)?
+    if !settings.typed.is_of_stand_in()
+        && !settings.switch(Opt::ExpandArgs)?
         && !is_shell(&command[0])
         && command.iter().any(is_literal)
     {

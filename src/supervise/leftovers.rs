@@ -103,12 +103,12 @@ impl Left {
 
 /// Ends what is left, within `grace`; `None` leaves it alone.
 pub fn end_within(grace: Option<Duration>, map: &SignalMap, clearance: &Clearance) -> Option<i32> {
-    end(Left::within(grace), map, clearance)
+    end(Left::within(grace), map, clearance, || ())
 }
 
 /// Ends what is left, or kills it when `clearance` is withdrawn. Returns at once when nothing is. Returns the first
-/// signal meanwhile that asked for the end of the run.
-pub fn end(left: Left, map: &SignalMap, clearance: &Clearance) -> Option<i32> {
+/// signal meanwhile that asked for the end of the run. `tell` is called when they have been told.
+pub fn end(left: Left, map: &SignalMap, clearance: &Clearance, tell: impl FnOnce()) -> Option<i32> {
     let Left {
         time,
         told,
@@ -116,8 +116,11 @@ pub fn end(left: Left, map: &SignalMap, clearance: &Clearance) -> Option<i32> {
         story,
     } = left;
     if time == Time::Ignored || !any_left() {
+        tell();
         return None;
     }
+    let mut untold = Some(tell);
+    let mut tell = || untold.take().into_iter().for_each(|tell| tell());
     let mut sweep = Sweep {
         told,
         group,
@@ -131,8 +134,9 @@ pub fn end(left: Left, map: &SignalMap, clearance: &Clearance) -> Option<i32> {
         Time::Over => Some(Instant::now()),
         Time::Unlimited | Time::Ignored => None,
     };
-    if sweep.drain(deadline, clearance) {
+    if sweep.drain(deadline, clearance, &mut tell) {
         let victims = sweep.kill();
+        tell();
         if let Time::Until(_, name, length) = time
             && !victims.is_empty()
             && !clearance.is_withdrawn()
@@ -158,7 +162,12 @@ struct Sweep<'a> {
 
 impl Sweep<'_> {
     /// Tells whoever becomes a child of portero's, until nothing is left (false) or the time is up.
-    fn drain(&mut self, deadline: Option<Instant>, clearance: &Clearance) -> bool {
+    fn drain(
+        &mut self,
+        deadline: Option<Instant>,
+        clearance: &Clearance,
+        tell: &mut dyn FnMut(),
+    ) -> bool {
         let is_over = |deadline: Option<Instant>| {
             deadline.is_some_and(|at| at <= Instant::now()) || clearance.is_withdrawn()
         };
@@ -166,6 +175,8 @@ impl Sweep<'_> {
             return true;
         }
         let mut next_look = self.first_look();
+        tell();
+        self.story.speak();
         loop {
             let until = deadline.into_iter().fold(next_look, Instant::min);
             match self.take(until.saturating_duration_since(Instant::now())) {
@@ -180,6 +191,7 @@ impl Sweep<'_> {
                 Some(number) => self.forward(number),
                 None => {}
             }
+            self.story.speak();
             if is_over(deadline) {
                 return true;
             }

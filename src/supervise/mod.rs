@@ -23,14 +23,14 @@ use std::time::{Duration, Instant};
 
 use crate::supervise::child::Child;
 use crate::supervise::clearance::Clearance;
-use crate::supervise::death::Watch;
+use crate::supervise::death::{Sent, Watch};
 use crate::supervise::leftovers::{Left, Time, Told};
 pub use crate::supervise::outcome::Outcome;
 use crate::supervise::stops::{Delay, Kill, ends_run, is_stop};
 use crate::supervise::story::Story;
 pub use crate::supervise::supervision::Supervision;
 use crate::sys;
-use crate::sys::{Arrival, Children, SignalSet, signal_names};
+use crate::sys::{Arrival, Children, signal_names};
 
 /// How long after a stop the end of the child still comes of it.
 const STOP_LASTS: Duration = Duration::from_mins(1);
@@ -62,7 +62,7 @@ pub fn supervise(
         retries: 0,
         paused: false,
         told_to_pause: false,
-        sent: SignalSet::NONE,
+        sent: Sent::NOTHING,
         story: Story::default(),
     };
     while !supervisor.ended {
@@ -70,12 +70,15 @@ pub fn supervise(
             supervisor.kill_everyone();
         }
         supervisor.step();
+        supervisor.story.speak();
     }
-    supervisor.tell_end(watch);
-    let left = supervisor.left();
+    let (left, by_key) = (supervisor.left(), supervisor.child.foreground);
     supervisor.child.take_terminal();
-    let story = left.story;
-    let late = leftovers::end(left, &rules.map, clearance);
+    let story = left.story.clone();
+    // First the deed: what is left hears of the end before anybody reads of it.
+    let late = leftovers::end(left, &rules.map, clearance, || {
+        supervisor.tell_end(watch, by_key);
+    });
     story.concluded();
     if supervisor.status.is_none() {
         log::error!(
@@ -114,7 +117,7 @@ struct Supervisor<'a> {
     /// The last that was forwarded of a terminal's stops and CONT was a stop.
     told_to_pause: bool,
     /// What was forwarded so far, as it was sent.
-    sent: SignalSet,
+    sent: Sent,
     story: Story,
 }
 
@@ -186,15 +189,16 @@ impl Supervisor<'_> {
         leftovers::signal_all(self.child.group(), libc::SIGKILL);
     }
 
-    /// The child has ended. What portero killed itself has been told.
-    fn tell_end(&self, watch: Option<&Watch<'_>>) {
+    /// The child has ended, in a terminal's foreground or elsewhere.
+    fn tell_end(&self, watch: Option<&Watch<'_>>, in_foreground: bool) {
         let outcome = Outcome {
             status: self.status,
             stop: self.stop,
         };
         self.story.ended(self.child.pid, outcome);
-        if let Some(watch) = watch.filter(|_| self.kill != Kill::Done) {
-            watch.tell(self.child.pid, outcome, self.sent, self.child.foreground);
+        if let Some(watch) = watch {
+            let is_known = self.kill == Kill::Done;
+            watch.tell(self.child.pid, outcome, &self.sent, is_known, in_foreground);
         }
     }
 
@@ -221,7 +225,7 @@ impl Supervisor<'_> {
         };
         left.told = std::mem::take(&mut self.told);
         left.group = self.child.group();
-        left.story = self.story;
+        left.story = self.story.clone();
         left
     }
 
@@ -243,14 +247,8 @@ impl Supervisor<'_> {
         }
     }
 
-    fn on_signal(
-        &mut self,
-        Arrival {
-            number,
-            from_kernel,
-        }: Arrival,
-    ) {
-        let map = &self.rules.map;
+    fn on_signal(&mut self, arrival: Arrival) {
+        let (number, map) = (arrival.number, &self.rules.map);
         if ends_run(number, map) {
             self.stop.get_or_insert(number);
         }
@@ -261,7 +259,7 @@ impl Supervisor<'_> {
         self.story.received(number, stops);
         // A key: the terminal sent it to the whole group, so the child has it already. A hang-up, HUP and CONT, goes to
         // the leader of the session alone (`setsid(2)`), which portero may be.
-        let is_key = from_kernel && !matches!(number, libc::SIGHUP | libc::SIGCONT);
+        let is_key = arrival.from_kernel && !matches!(number, libc::SIGHUP | libc::SIGCONT);
         if is_key && !self.child.leads_group {
             if stops {
                 self.note_members();
@@ -300,7 +298,7 @@ impl Supervisor<'_> {
         };
         match sent {
             Ok(()) => {
-                self.sent = self.sent.with(mapped);
+                self.sent.add(mapped, stops);
                 self.story.forwarded(mapped, &self.child, whole);
             }
             Err(error) => {

@@ -461,7 +461,7 @@ fn what_no_waiting_can_change_is_said_at_once() {
     let table: [(&[&str], &str); 14] = [
         (&["db"], "the variable db is unset or empty"),
         (&["db:0"], "no valid port"),
-        (&["gopher://db:70"], "is not a target"),
+        (&["gopher://db"], "has no port"),
         (
             &["https://db/", "--ca-cert", "/nonexistent/ca.pem"],
             "/nonexistent/ca.pem",

@@ -18,7 +18,7 @@ pub struct Group {
     /// Where the hierarchy is mounted: nothing above it is visible.
     top: PathBuf,
     /// Whether it is of version 2.
-    pub is_v2: bool,
+    is_v2: bool,
 }
 
 impl Group {
@@ -84,7 +84,7 @@ impl Group {
     }
 
     /// A file of the group's own.
-    pub fn read(&self, file: &str) -> Option<String> {
+    fn read(&self, file: &str) -> Option<String> {
         read(&self.directory.join(file))
     }
 

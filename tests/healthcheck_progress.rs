@@ -5,8 +5,9 @@
 
 mod common;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use common::cgroup::ControlGroup;
 use common::server::unused_port;
 use common::{DEADLINE, Finished, Run, TempDir, Terminal, portero, process, tool};
 use nix::sys::signal::{Signal, kill};
@@ -175,37 +176,6 @@ fn what_docker_exec_runs_beside_command_is_not_porteros_own_wait() {
     assert!(!inside.is_empty(), "nothing was nested{nested}");
 }
 
-/// A control group of its own, as a runtime makes one for each container; of version 1 or 2, whichever is there.
-struct ControlGroup(PathBuf);
-
-impl ControlGroup {
-    fn new(name: &str) -> Self {
-        let name = format!("portero-test-{}-{name}", std::process::id());
-        let roots = [
-            "/sys/fs/cgroup/freezer",
-            "/sys/fs/cgroup/unified",
-            "/sys/fs/cgroup",
-        ];
-        let made = roots
-            .iter()
-            .map(|root| Path::new(root).join(&name))
-            .find(|path| std::fs::create_dir(path).is_ok() && path.join("cgroup.procs").exists());
-        Self(made.expect("no control group can be made here: mount -t cgroup2 none /sys/fs/cgroup"))
-    }
-
-    /// Puts what follows into it.
-    fn enter(&self) -> [String; 4] {
-        let script = format!("echo $$ > {}/cgroup.procs; exec \"$@\"", self.0.display());
-        ["/bin/sh", "-c", &script, "sh"].map(str::to_owned)
-    }
-}
-
-impl Drop for ControlGroup {
-    fn drop(&mut self) {
-        common::poll_until(DEADLINE, || std::fs::remove_dir(&self.0).ok());
-    }
-}
-
 /// A container that waits, in the PID namespace of `pause` or the host's, with a mount namespace and a control group of
 /// its own. Returns the pid of its portero, too.
 fn neighbour(pause: Option<i32>, group: &ControlGroup, missing: &Path) -> (common::Process, i32) {
@@ -267,7 +237,7 @@ fn checked(group: &ControlGroup, pid: i32, uid: u32) -> Finished {
 fn in_a_shared_pid_namespace_only_the_containers_own_portero_counts() {
     let directory = TempDir::new();
     let missing = directory.join("missing");
-    let (one, other) = (ControlGroup::new("one"), ControlGroup::new("other"));
+    let (one, other) = (ControlGroup::new("freezer"), ControlGroup::new("freezer"));
     let pause = Run::program("sleep").arg("1000").pid1().start();
     for shared in [Some(pause.pid()), None] {
         let (waiting, init) = neighbour(shared, &one, &missing);

@@ -10,7 +10,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 
-use common::{Ended, Finished, Run, TempDir, portero, tool};
+use common::{Ended, Finished, Process, Run, TempDir, portero, tool};
 use nix::sys::signal::Signal;
 
 /// The tool itself, and portero by its name.
@@ -325,6 +325,20 @@ trap 'echo command USR1' USR1
 trap 'echo command TERM; i=0; while [ $i -lt 20 ] && ! [ -e told ]; do i=$((i + 1)); sleep 0.05; done; exit 5' TERM
 while ! [ -e ready ]; do sleep 0.05; done; echo ready; while :; do wait; done"#;
 
+/// That family as PID 1's, with SIGTERM on its way.
+fn told_to_end(run: Run, options: &str, variables: &[(&str, &str)]) -> (Process, TempDir) {
+    let directory = TempDir::new();
+    let run = run
+        .line(options)
+        .args(["sh", "-c", FAMILY])
+        .arg(directory.path());
+    let set = |run: Run, (name, value): &(&str, &str)| run.env(name, value);
+    let mut process = variables.iter().fold(run, set).pid1().start();
+    process.until_stdout("ready\n");
+    process.signal(Signal::SIGTERM);
+    (process, directory)
+}
+
 #[test]
 fn signals_go_to_whom_the_tool_sends_them() {
     let table: [(&str, &str, &[(&str, &str)]); 10] = [
@@ -342,15 +356,7 @@ fn signals_go_to_whom_the_tool_sends_them() {
     for (name, options, variables) in table {
         let pair = Pair::of(name);
         let said = pair.both().map(|run| {
-            let directory = TempDir::new();
-            let run = run
-                .line(options)
-                .args(["sh", "-c", FAMILY])
-                .arg(directory.path());
-            let set = |run: Run, (name, value): &(&str, &str)| run.env(name, value);
-            let mut process = variables.iter().fold(run, set).pid1().start();
-            process.until_stdout("ready\n");
-            process.signal(Signal::SIGTERM);
+            let (mut process, _directory) = told_to_end(run, options, variables);
             // A TERM that became a USR1 ends nobody.
             if options.contains("15:10") {
                 process
@@ -388,15 +394,7 @@ fn what_the_name_implies_gives_way_to_variables_and_these_to_options() {
     ];
     for (name, options, variables, child_is_told) in table {
         let (run, _link) = by_name(name);
-        let directory = TempDir::new();
-        let run = run
-            .line(options)
-            .args(["sh", "-c", FAMILY])
-            .arg(directory.path());
-        let set = |run: Run, (name, value): &(&str, &str)| run.env(name, value);
-        let mut process = variables.iter().fold(run, set).pid1().start();
-        process.until_stdout("ready\n");
-        process.signal(Signal::SIGTERM);
+        let (process, _directory) = told_to_end(run, options, variables);
         let finished = process.exits(5);
         assert_eq!(
             finished.stdout.contains("child TERM"),

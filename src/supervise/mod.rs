@@ -74,12 +74,11 @@ pub fn supervise(
     }
     let (left, by_key) = (supervisor.left(), supervisor.child.foreground);
     supervisor.child.take_terminal();
-    let story = left.story.clone();
     // First the deed: what is left hears of the end before anybody reads of it.
     let late = leftovers::end(left, &rules.map, clearance, || {
         supervisor.tell_end(watch, by_key);
     });
-    story.concluded();
+    supervisor.story.concluded();
     if supervisor.status.is_none() {
         log::error!(
             pid = child.pid;

@@ -76,13 +76,18 @@ impl ControlGroup {
         }
     }
 
-    /// Lets the run happen in it.
-    pub fn run(&self, run: Run) -> Run {
-        let enter = format!(
+    /// Puts what follows into it.
+    pub fn enter(&self) -> [String; 4] {
+        let script = format!(
             "echo $$ > {}/cgroup.procs; exec \"$@\"",
             self.directory.display()
         );
-        run.via(["sh", "-c", &enter, "sh"])
+        ["/bin/sh", "-c", &script, "sh"].map(str::to_owned)
+    }
+
+    /// Lets the run happen in it.
+    pub fn run(&self, run: Run) -> Run {
+        run.via(self.enter())
     }
 }
 
